@@ -1,0 +1,217 @@
+//! A private copy of a PostgreSQL installation with the packaged extension laid over it.
+//!
+//! PostgreSQL's programs find their files relative to their own place, provided the folders keep their
+//! places to each other: so bin, lib and share are copied under one root with their absolute paths below
+//! it. The system's own files are only read.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::account::Account;
+use crate::failure::{During, Failure};
+use crate::process::{self, RunFolder};
+use crate::setup::{Postgres, Toolchain};
+
+/// A private PostgreSQL, removed with everything that was made in it when the last handle is dropped.
+#[derive(Clone)]
+pub struct Installation(Arc<Inner>);
+
+struct Inner {
+    folder: RunFolder,
+    bindir: PathBuf,
+    account: Account,
+    toolchain: Toolchain,
+    /// A freshly initialised data directory that new clusters are copied from, once there is one.
+    template: Mutex<Option<PathBuf>>,
+    next_number: Mutex<u32>,
+}
+
+impl Installation {
+    /// Copies `toolchain`'s PostgreSQL to a temporary folder and lays the staged package over it.
+    pub(crate) fn create(
+        toolchain: Toolchain,
+        staged: &Path,
+        account: Account,
+    ) -> Result<Self, Failure> {
+        let folder = RunFolder::create(&account)?;
+        let root = folder.path().join("pg");
+        let home = folder.path().join("home");
+        for dir in [&root, &home] {
+            std::fs::create_dir(dir).during(format!("create {}", dir.display()))?;
+        }
+        for part in parts(toolchain.postgres()) {
+            copy_contents(part, &below(&root, part))?;
+        }
+        copy_contents(staged, &root)?;
+        account.give_tree(folder.path())?;
+        let bindir = below(&root, &toolchain.postgres().bindir);
+        let (template, next_number) = (Mutex::new(None), Mutex::new(1));
+        Ok(Self(Arc::new(Inner {
+            folder,
+            bindir,
+            account,
+            toolchain,
+            template,
+            next_number,
+        })))
+    }
+
+    /// The private folder; whatever is put there goes with it. Reachable by the servers' account alone.
+    pub fn folder(&self) -> &Path {
+        self.0.folder.path()
+    }
+
+    /// A new empty folder in it that belongs to the servers' account.
+    pub fn new_folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let number = {
+            let mut next = self
+                .0
+                .next_number
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *next += 1;
+            *next - 1
+        };
+        let path = self.folder().join(format!("{name}{number}"));
+        std::fs::create_dir(&path).during(format!("create {}", path.display()))?;
+        self.0.account.give(&path)?;
+        Ok(path)
+    }
+
+    /// A copy of a file or folder, where the servers' account can read it.
+    pub fn copy_in(&self, source: &Path) -> Result<PathBuf, Failure> {
+        let folder = self.new_folder("copy")?;
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(source).arg(&folder);
+        finish(copy, &format!("copy {}", source.display()))?;
+        self.0.account.give_tree(&folder)?;
+        Ok(folder.join(source.file_name().unwrap_or_default()))
+    }
+
+    /// The PostgreSQL it was copied from.
+    pub fn postgres(&self) -> &Postgres {
+        self.0.toolchain.postgres()
+    }
+
+    /// 15, 16, 17 or 18.
+    pub fn major(&self) -> u32 {
+        self.postgres().major
+    }
+
+    /// The tools it was built with.
+    pub fn toolchain(&self) -> &Toolchain {
+        &self.0.toolchain
+    }
+
+    /// The account that runs servers and programs.
+    pub fn account(&self) -> &Account {
+        &self.0.account
+    }
+
+    /// The path of one of its programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.0.bindir.join(name)
+    }
+
+    /// A command to run one of its programs, or any other, under the servers' account.
+    ///
+    /// `name` without a slash is looked for among PostgreSQL's programs. The environment is clean: what
+    /// the user has set there (`PGHOST`, `RUST_BACKTRACE`, …) must not reach servers and clients.
+    pub fn command(&self, name: impl AsRef<Path>) -> Command {
+        let name = name.as_ref();
+        let mut command = Command::new(self.0.bindir.join(name));
+        command.env_clear();
+        command.env(
+            "PATH",
+            format!("{}:/usr/local/bin:/usr/bin:/bin", self.0.bindir.display()),
+        );
+        command.env("HOME", self.folder().join("home"));
+        command.env("LANG", "C.UTF-8").env("TZ", "UTC");
+        command.current_dir(self.folder().join("home"));
+        self.0.account.apply(&mut command);
+        command
+    }
+
+    /// A freshly initialised data directory at `target`, which must not exist yet.
+    pub(crate) fn init_data_directory(&self, target: &Path) -> Result<(), Failure> {
+        let mut template = self
+            .0
+            .template
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let source = match &*template {
+            Some(source) => source.clone(),
+            None => {
+                let source = self.folder().join("template");
+                let mut initdb = self.command("initdb");
+                initdb.args([
+                    "-N",
+                    "-A",
+                    "trust",
+                    "-U",
+                    "postgres",
+                    "-E",
+                    "UTF8",
+                    "--no-locale",
+                    "--no-instructions",
+                    "-D",
+                ]);
+                initdb.arg(&source);
+                finish(initdb, "run initdb")?;
+                template.insert(source).clone()
+            }
+        };
+        drop(template);
+        let mut copy = self.command("/bin/cp");
+        copy.arg("-a").arg(&source).arg(target);
+        finish(copy, "copy the data directory")
+    }
+}
+
+/// The folders to copy: PostgreSQL's own, and libpq's where it is part of the same tree.
+fn parts(postgres: &Postgres) -> Vec<&Path> {
+    let mut parts: Vec<&Path> = vec![&postgres.bindir, &postgres.pkglibdir, &postgres.sharedir];
+    let tree = postgres
+        .bindir
+        .parent()
+        .filter(|tree| *tree != Path::new("/") && *tree != Path::new("/usr"));
+    if tree.is_some_and(|tree| postgres.libdir.starts_with(tree)) {
+        parts.push(&postgres.libdir);
+    }
+    // A folder inside another is copied with it.
+    parts.sort();
+    parts.dedup();
+    let all = parts.clone();
+    parts.retain(|part| {
+        !all.iter()
+            .any(|other| part != other && part.starts_with(other))
+    });
+    parts
+}
+
+/// `path`, an absolute one, below `root`.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Copies what is in `source` into `target`, over what is there.
+fn copy_contents(source: &Path, target: &Path) -> Result<(), Failure> {
+    let what = format!("copy {}", source.display());
+    std::fs::create_dir_all(target).during(&what)?;
+    let mut copy = Command::new("cp");
+    copy.arg("-a").arg(source.join(".")).arg(target);
+    finish(copy, &what)
+}
+
+/// Runs a short program to its end.
+fn finish(command: Command, what: &str) -> Result<(), Failure> {
+    let captured = process::run(command).during(what)?;
+    if captured.status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "could not {what}: {}\n{}{}",
+        captured.status, captured.stdout, captured.stderr
+    )))
+}
