@@ -7,11 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::account::Account;
 use crate::failure::{During, Failure};
-use crate::process::{self, RunFolder};
+use crate::process::{self, Ending, RunFolder};
 use crate::setup::{Postgres, Toolchain};
+
+/// How long copying or initdb may take, on a very slow disk.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A private PostgreSQL, removed with everything that was made in it when the last handle is dropped.
 #[derive(Clone)]
@@ -206,7 +210,7 @@ fn copy_contents(source: &Path, target: &Path) -> Result<(), Failure> {
 
 /// Runs a short program to its end.
 fn finish(command: Command, what: &str) -> Result<(), Failure> {
-    let captured = process::run(command).during(what)?;
+    let captured = process::run_to_end(command, Ending::Patient, PATIENCE).during(what)?;
     if captured.status.success() {
         return Ok(());
     }

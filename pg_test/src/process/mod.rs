@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 
 pub use folder::RunFolder;
 pub use output::{Captured, run, run_within};
-pub(crate) use output::{collect, text};
+pub(crate) use output::{collect, run_to_end, text};
 pub use registry::{install_signal_handlers, with_interrupts_ignored};
 
 use crate::wait::becomes_true;
@@ -32,7 +32,8 @@ pub enum Ending {
     Client,
     /// cargo and its like: SIGTERM to the process group, so that it removes what is half written.
     Build,
-    /// A package manager: SIGINT, and time to finish what must not be cut short.
+    /// What must not be cut short: SIGINT, and time to finish. A package manager is such a program, and
+    /// initdb, whose single-user servers would leave their shared memory behind.
     Patient,
     /// A program that shares our terminal and gets its keys itself: SIGTERM.
     Interactive,

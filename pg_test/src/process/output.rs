@@ -47,14 +47,23 @@ pub fn run(command: Command) -> io::Result<Captured> {
 ///
 /// # Errors
 /// When it could not be started, or did not end in time.
-pub fn run_within(mut command: Command, timeout: Duration) -> io::Result<Captured> {
+pub fn run_within(command: Command, timeout: Duration) -> io::Result<Captured> {
+    run_to_end(command, Ending::Client, timeout)
+}
+
+/// The same for a program that is to be ended in its own way when the run is interrupted.
+pub(crate) fn run_to_end(
+    mut command: Command,
+    ending: Ending,
+    timeout: Duration,
+) -> io::Result<Captured> {
     let started = Instant::now();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut process = Process::spawn(command, Ending::Client)?;
+    let mut process = Process::spawn(command, ending)?;
     let stdout = collect(process.take_stdout());
     let stderr = collect(process.take_stderr());
     let ended = process.wait(timeout);

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getppid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -67,6 +68,7 @@ pub(super) fn forget_folder(path: &Path) {
 
 /// From now on SIGINT, SIGTERM and SIGHUP end all children, remove all folders, and exit with 128 + n.
 ///
+/// The end of a cargo that waits for us counts as SIGTERM: `cargo test` that is killed passes nothing on.
 /// Calling it again does nothing.
 pub fn install_signal_handlers() -> Result<(), Failure> {
     static ONCE: Once = Once::new();
@@ -90,6 +92,12 @@ pub fn install_signal_handlers() -> Result<(), Failure> {
     outcome
 }
 
+/// Whether our parent is a cargo. `cargo run` is not: it becomes the program that it runs.
+fn started_by_cargo() -> bool {
+    std::fs::read_to_string(format!("/proc/{}/comm", getppid()))
+        .is_ok_and(|name| name.trim() == "cargo")
+}
+
 /// Runs `body` while Ctrl-C is somebody else's: an interactive program's in the foreground.
 pub fn with_interrupts_ignored<T>(body: impl FnOnce() -> T) -> T {
     struct Restore;
@@ -106,6 +114,8 @@ pub fn with_interrupts_ignored<T>(body: impl FnOnce() -> T) -> T {
 /// Ends every child and removes every folder. Keeps the registry locked, so that nothing new starts.
 fn end_everything() {
     let registry = registry();
+    // The threads of the run now lose their servers; what they say to that is noise.
+    std::panic::set_hook(Box::new(|_| {}));
     // Clients first: a server that is told to go while its client still sends only logs more.
     for servers in [false, true] {
         for (pid, ending) in &registry.children {
@@ -123,6 +133,7 @@ fn end_everything() {
     for (folder, guard) in &registry.folders {
         if becomes_true(Duration::from_secs(5), || remove(folder)) {
             let _ = kill(*guard, Signal::SIGKILL);
+            becomes_true(Duration::from_secs(1), || has_ended(*guard));
         }
     }
     std::mem::forget(registry);
@@ -136,10 +147,12 @@ pub(super) fn remove(folder: &Path) -> bool {
     }
 }
 
-/// Whether a child has ended; without reaping it, for that is its owner's part.
+/// Whether a child has ended. Reaps it, which its owner cannot do any more.
 fn has_ended(pid: Pid) -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    !matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive))
+    !matches!(
+        waitpid(pid, Some(WaitPidFlag::WNOHANG)),
+        Ok(WaitStatus::StillAlive)
+    )
 }
 
 fn pid_of(child: &Child) -> Pid {
