@@ -73,23 +73,25 @@ pub(super) fn forget_folder(path: &Path) {
 pub fn install_signal_handlers() -> Result<(), Failure> {
     static ONCE: Once = Once::new();
     let mut outcome = Ok(());
-    ONCE.call_once(
-        || match Signals::new([SIGINT, SIGTERM, SIGHUP]).during("watch for signals") {
-            Ok(mut signals) => {
-                std::thread::spawn(move || {
-                    for signal in signals.forever() {
-                        if signal == SIGINT && INTERRUPTS_IGNORED.load(Ordering::SeqCst) {
-                            continue;
-                        }
-                        end_everything();
-                        signal_hook::low_level::exit(128 + signal);
-                    }
-                });
-            }
-            Err(failure) => outcome = Err(failure),
-        },
-    );
+    ONCE.call_once(|| outcome = watch_for_signals());
     outcome
+}
+
+fn watch_for_signals() -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).during("watch for signals")?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGINT && INTERRUPTS_IGNORED.load(Ordering::SeqCst) {
+                continue;
+            }
+            end_everything();
+            signal_hook::low_level::exit(128 + signal);
+        }
+    });
+    if started_by_cargo() {
+        prctl::set_pdeathsig(Signal::SIGTERM).during("watch over cargo")?;
+    }
+    Ok(())
 }
 
 /// Whether our parent is a cargo. `cargo run` is not: it becomes the program that it runs.
