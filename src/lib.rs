@@ -1,3 +1,33 @@
 //! lockguard: who stands in the way of a lock, and preempting maintenance only.
+//!
+//! From a call to what is done, the arrows run one way: `api` reads arguments and writes rows;
+//! `needs` tells which locks are needed, `survey` who is in their way, `decide` what to do about
+//! them, `act` does it and `audit` writes it down. `lock`, `session`, `policy`, `decide` and
+//! `report` are pure: they know no server. `pg` is the only home of `unsafe`.
+#![deny(unsafe_code)]
+
+mod act;
+mod api;
+mod audit;
+mod decide;
+mod error;
+mod lock;
+mod nearest;
+mod needs;
+mod pattern;
+mod pg;
+mod policy;
+mod report;
+mod rules;
+mod session;
+mod survey;
 
 ::pgrx::pg_module_magic!(name, version);
+
+pgrx::extension_sql_file!("../sql/maintenance_rules.sql", name = "maintenance_rules");
+pgrx::extension_sql_file!(
+    "../sql/functions.sql",
+    name = "functions",
+    requires = ["maintenance_rules"]
+);
+pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);

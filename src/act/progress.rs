@@ -1,0 +1,120 @@
+//! What the caller is told while a call runs: a NOTICE at the start, at most one a second while it
+//! waits, and one line at the end.
+
+use super::target::Aim;
+use super::watch::Watch;
+use crate::decide::Await;
+use crate::report::{self, Outcome, Row};
+use crate::session::Identity;
+use pgrx::prelude::*;
+use std::time::{Duration, Instant};
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+pub struct Progress {
+    has_begun: bool,
+    start: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    pub fn new() -> Progress {
+        let now = Instant::now();
+        Progress {
+            has_begun: false,
+            start: now,
+            last: now,
+        }
+    }
+
+    /// Names those in the way, once.
+    pub fn begin(&mut self, aim: &Aim, watch: &Watch) {
+        let present = watch.present();
+        if self.has_begun || present.is_empty() {
+            return;
+        }
+        self.has_begun = true;
+        self.last = Instant::now();
+        notice!("lockguard: in the way of {aim}: {}", report::list(&present));
+    }
+
+    /// How long until the next notice may be sent.
+    pub fn until_next(&self) -> Duration {
+        PERIOD.saturating_sub(self.last.elapsed())
+    }
+
+    /// Says what is waited for, unless something was said within the last second.
+    pub fn waiting(&mut self, aim: &Aim, awaited: &[(Identity, Await)], watch: &Watch) {
+        if !self.until_next().is_zero() {
+            return;
+        }
+        let Some((_, why)) = awaited.first() else {
+            return;
+        };
+        self.last = Instant::now();
+        let names: Vec<String> = awaited
+            .iter()
+            .filter(|(_, w)| w == why)
+            .map(|(who, _)| watch.name(*who))
+            .collect();
+        let names = report::list(&names);
+        let elapsed = report::in_words(self.start.elapsed());
+        match why {
+            Await::Staying => notice!(
+                "lockguard: {elapsed}, and {names} still in the way of {aim}; nothing is signalled while they stay"
+            ),
+            Await::Passing => notice!("lockguard: {elapsed}, waiting for {names} to pass"),
+            Await::Signalled => {
+                notice!("lockguard: {elapsed}, and {names} signalled, but not gone yet")
+            }
+        }
+    }
+
+    /// The line at the end.
+    pub fn finish(&self, aim: &Aim, rows: &[Row], is_free: bool, elapsed: Duration) {
+        let elapsed = report::in_words(elapsed);
+        let tally = tally(rows);
+        match (is_free, rows.is_empty()) {
+            (true, true) => notice!("lockguard: nobody stands in the way of {aim}"),
+            (true, false) => {
+                notice!("lockguard: the way to {aim} is free after {elapsed}: {tally}")
+            }
+            (false, true) => notice!("lockguard: the way to {aim} is not free after {elapsed}"),
+            (false, false) => {
+                notice!("lockguard: the way to {aim} is not free after {elapsed}: {tally}")
+            }
+        }
+    }
+
+    /// The line of a dry run.
+    pub fn dry(&self, aim: &Aim, rows: &[Row]) {
+        match rows {
+            [] => notice!(
+                "lockguard: dry run, nothing was signalled: nobody stands in the way of {aim}"
+            ),
+            rows => notice!(
+                "lockguard: dry run, nothing was signalled: in the way of {aim}: {}",
+                tally(rows)
+            ),
+        }
+    }
+}
+
+/// How many came to which end: `2 cancelled, 1 finished`.
+fn tally(rows: &[Row]) -> String {
+    let mut counts: Vec<(Outcome, usize)> = vec![];
+    for row in rows {
+        match counts
+            .iter_mut()
+            .find(|(outcome, _)| *outcome == row.outcome)
+        {
+            Some((_, count)) => *count += 1,
+            None => counts.push((row.outcome, 1)),
+        }
+    }
+    let parts: Vec<String> = counts
+        .iter()
+        .map(|(outcome, count)| format!("{count} {}", outcome.name()))
+        .collect();
+    parts.join(", ")
+}

@@ -1,0 +1,98 @@
+//! The one error type, and what each error tells the client: SQLSTATE, message, detail, hint.
+
+use crate::policy::Problem;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The policy document is not one.
+    #[error("invalid lockguard policy: {}", .0.message)]
+    Policy(Problem),
+    /// An argument other than a policy is wrong.
+    #[error("{message}")]
+    Argument {
+        message: String,
+        hint: Option<String>,
+    },
+    /// A NULL where something is needed.
+    #[error("{0} must not be null")]
+    Null(&'static str),
+    /// A name, or an OID, that is no relation of this database.
+    #[error("{message}")]
+    UnknownRelation {
+        message: String,
+        detail: Option<String>,
+        hint: Option<String>,
+    },
+    /// What this role, or nobody, may do.
+    #[error("{message}")]
+    NotAllowed { message: String, hint: String },
+    /// The lock could not be had in time, or only at a price that policy does not allow.
+    #[error("{message}")]
+    NotFree {
+        message: String,
+        detail: String,
+        hint: String,
+    },
+    /// A query of ours failed in a way that is no ERROR of the server.
+    #[error("{0}")]
+    Server(String),
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        Error::Policy(problem)
+    }
+}
+
+impl Error {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Error::Policy(_) | Error::Argument { .. } => {
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+            }
+            Error::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Error::UnknownRelation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::NotFree { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            Error::Server(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Error::Policy(problem) => Some(format!("At {} in the policy.", problem.path)),
+            Error::UnknownRelation { detail, .. } => detail.clone(),
+            Error::NotFree { detail, .. } => Some(detail.clone()),
+            Error::Argument { .. }
+            | Error::Null(_)
+            | Error::NotAllowed { .. }
+            | Error::Server(_) => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::Policy(problem) => problem.hint.clone(),
+            Error::Argument { hint, .. } => hint.clone(),
+            Error::UnknownRelation { hint, .. } => hint.clone(),
+            Error::NotAllowed { hint, .. } | Error::NotFree { hint, .. } => Some(hint.clone()),
+            Error::Null(_) | Error::Server(_) => None,
+        }
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> ErrorReport {
+        let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), function_name!());
+        if let Some(detail) = error.detail() {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = error.hint() {
+            report = report.set_hint(hint);
+        }
+        report
+    }
+}

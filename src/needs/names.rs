@@ -1,0 +1,64 @@
+//! Names and OIDs that people give, checked.
+
+use crate::error::Error;
+use crate::lock::RelationId;
+use crate::pg::catalog::{self, NameProblem};
+use crate::policy::Problem;
+
+/// The relations that a policy names, in its order.
+///
+/// # Errors
+/// 22023 for what is no name, 42P01 for what names nothing, 42501 for a system catalog.
+pub fn named(names: &[String]) -> Result<Vec<RelationId>, Error> {
+    names
+        .iter()
+        .enumerate()
+        .map(|(i, name)| one(i, name))
+        .collect()
+}
+
+fn one(place: usize, name: &str) -> Result<RelationId, Error> {
+    let path = format!("$.relations[{place}]");
+    let unknown = |message, hint: &str| Error::UnknownRelation {
+        message,
+        detail: Some(format!("At {path} in the policy.")),
+        hint: Some(hint.into()),
+    };
+    let shown: String = name.chars().take(200).collect();
+    let relation = catalog::resolve(name).map_err(|problem| match problem {
+        NameProblem::Syntax => Error::Policy(
+            Problem::new(path.clone(), format!("invalid relation name \"{shown}\""))
+                .hint("Write it as in SQL: events, app.events, \"Mixed Case\"."),
+        ),
+        NameProblem::OtherDatabase(database) => unknown(
+            format!("relation \"{shown}\" is in another database"),
+            &format!("Connect to database \"{database}\" for it."),
+        ),
+        NameProblem::Unknown => unknown(
+            format!("relation \"{shown}\" does not exist"),
+            "Check the spelling and the search_path.",
+        ),
+    })?;
+    match catalog::relation(relation) {
+        Some(facts) if facts.is_catalog => Err(Error::NotAllowed {
+            message: format!("\"{shown}\" is a system catalog"),
+            hint: "Maintenance is preempted for user relations only.".into(),
+        }),
+        _ => Ok(relation),
+    }
+}
+
+/// The relations themselves, if all exist.
+///
+/// # Errors
+/// 42P01 for an OID that is none's.
+pub fn existing(relations: Vec<RelationId>) -> Result<Vec<RelationId>, Error> {
+    match relations.iter().find(|r| catalog::relation(**r).is_none()) {
+        None => Ok(relations),
+        Some(gone) => Err(Error::UnknownRelation {
+            message: format!("relation with OID {gone} does not exist"),
+            detail: None,
+            hint: None,
+        }),
+    }
+}

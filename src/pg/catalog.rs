@@ -1,0 +1,214 @@
+//! The catalogs: which relation a name means, and what belongs to a relation. Takes no lock on the
+//! relations themselves and waits for nobody.
+
+use super::compat::unbound;
+use crate::lock::RelationId;
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
+
+/// What `pg_class` says of a relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// `relkind`
+    pub kind: u8,
+    pub toast: Option<RelationId>,
+    pub has_indexes: bool,
+    pub has_children: bool,
+    /// Of the system: in `pg_catalog`, or the TOAST of one that is.
+    pub is_catalog: bool,
+}
+
+/// Why a text names no relation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameProblem {
+    /// Not a name as SQL spells it.
+    Syntax,
+    /// A name with that database in front, which is not this one.
+    OtherDatabase(String),
+    Unknown,
+}
+
+/// The database of this session, by its OID.
+pub fn database() -> u32 {
+    // SAFETY: set when the session starts.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// Whether the server is in recovery: a standby.
+pub fn is_in_recovery() -> bool {
+    // SAFETY: reads shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Whether all databases share the relation, so that locks on it belong to none.
+pub fn is_shared(relation: RelationId) -> bool {
+    // SAFETY: compares with constants.
+    unsafe { pg_sys::IsSharedRelation(pg_sys::Oid::from_u32(relation)) }
+}
+
+/// What is known of the relation with that OID; none if there is none.
+pub fn relation(id: RelationId) -> Option<Relation> {
+    let oid = pg_sys::Oid::from_u32(id);
+    // SAFETY: the cached tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let class: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
+        let toast = (*class).reltoastrelid;
+        let found = Relation {
+            kind: (*class).relkind as u8,
+            toast: (toast != pg_sys::InvalidOid).then(|| toast.to_u32()),
+            has_indexes: (*class).relhasindex,
+            has_children: (*class).relhassubclass,
+            is_catalog: pg_sys::IsCatalogRelationOid(oid),
+        };
+        pg_sys::ReleaseSysCache(tuple);
+        Some(found)
+    }
+}
+
+/// The relation's name, with its schema unless it is visible without; as a number if it is gone.
+pub fn name(id: RelationId) -> String {
+    let oid = pg_sys::Oid::from_u32(id);
+    // SAFETY: catalog look-ups that answer null for an unknown OID.
+    unsafe {
+        let relation = pg_sys::get_rel_name(oid);
+        if relation.is_null() {
+            return id.to_string();
+        }
+        let schema = match pg_sys::RelationIsVisible(oid) {
+            true => std::ptr::null_mut(),
+            false => pg_sys::get_namespace_name_or_temp(pg_sys::get_rel_namespace(oid)),
+        };
+        CStr::from_ptr(pg_sys::quote_qualified_identifier(schema, relation))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// The relation that a name, spelled as in SQL, means in this session.
+///
+/// # Errors
+/// The problem with the name. A schema that this role may not use raises 42501, as it does for
+/// `regclass`.
+pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
+    let raw = CString::new(name).map_err(|_| NameProblem::Syntax)?;
+    // SAFETY: the identifiers are split in a copy that the list's elements point into; both are in
+    // the current memory context, as is the range variable made of them.
+    unsafe {
+        let copy = pg_sys::pstrdup(raw.as_ptr());
+        let mut names: *mut pg_sys::List = std::ptr::null_mut();
+        if !pg_sys::SplitIdentifierString(copy, b'.' as _, &mut names) || names.is_null() {
+            return Err(NameProblem::Syntax);
+        }
+        let parts: Vec<*mut core::ffi::c_char> = (0..(*names).length)
+            .map(|i| (*(*names).elements.add(i as usize)).ptr_value.cast())
+            .collect();
+        let (database, schema, relation) = match parts[..] {
+            [relation] => (std::ptr::null_mut(), std::ptr::null_mut(), relation),
+            [schema, relation] => (std::ptr::null_mut(), schema, relation),
+            [database, schema, relation] => (database, schema, relation),
+            _ => return Err(NameProblem::Syntax),
+        };
+        if !database.is_null() {
+            let own = pg_sys::get_database_name(pg_sys::MyDatabaseId);
+            if CStr::from_ptr(own) != CStr::from_ptr(database) {
+                let other = CStr::from_ptr(database).to_string_lossy().into_owned();
+                return Err(NameProblem::OtherDatabase(other));
+            }
+        }
+        let range = pg_sys::makeRangeVar(schema, relation, -1);
+        let oid = pg_sys::RangeVarGetRelidExtended(
+            range,
+            pg_sys::NoLock as pg_sys::LOCKMODE,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        );
+        if oid == pg_sys::InvalidOid {
+            Err(NameProblem::Unknown)
+        } else {
+            Ok(oid.to_u32())
+        }
+    }
+}
+
+/// Takes ACCESS SHARE on a table of ours if that is possible at once, and tells whether it was.
+pub fn try_lock_for_reading(table: RelationId) -> bool {
+    // SAFETY: an ordinary lock of this transaction.
+    unsafe {
+        pg_sys::ConditionalLockRelationOid(
+            pg_sys::Oid::from_u32(table),
+            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+        )
+    }
+}
+
+/// The table of an index; none if it is no index, or has gone.
+pub fn table_of_index(index: RelationId) -> Option<RelationId> {
+    // SAFETY: a catalog look-up.
+    let table = unsafe { pg_sys::IndexGetRelation(pg_sys::Oid::from_u32(index), true) };
+    (table != pg_sys::InvalidOid).then(|| table.to_u32())
+}
+
+/// The relation itself and all that inherit from it, partitions above all, at any depth.
+pub fn descendants(relation: RelationId) -> Vec<RelationId> {
+    // SAFETY: with NoLock it only reads pg_inherits. The list is of OIDs, in the current memory
+    // context, and freed: a tree may have thousands.
+    unsafe {
+        let list = unbound::find_all_inheritors(
+            pg_sys::Oid::from_u32(relation),
+            pg_sys::NoLock as pg_sys::LOCKMODE,
+        );
+        if list.is_null() {
+            return vec![relation];
+        }
+        let found = (0..(*list).length)
+            .map(|i| (*(*list).elements.add(i as usize)).oid_value.to_u32())
+            .collect();
+        pg_sys::list_free(list);
+        found
+    }
+}
+
+/// The indexes of a table.
+pub fn indexes(table: RelationId) -> Vec<RelationId> {
+    let mut found = vec![];
+    // SAFETY: a scan of pg_index by its index on the table's OID, opened and closed here. The tuple
+    // is read before the next is fetched; both columns are of fixed length and never null.
+    unsafe {
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            pg_sys::Anum_pg_index_indrelid as pg_sys::AttrNumber,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::Oid::from_u32(pg_sys::F_OIDEQ as u32),
+            pg_sys::Oid::from_u32(table).into(),
+        );
+        let catalog = pg_sys::table_open(
+            pg_sys::Oid::from_u32(pg_sys::IndexRelationId.to_u32()),
+            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+        );
+        let scan = pg_sys::systable_beginscan(
+            catalog,
+            pg_sys::Oid::from_u32(pg_sys::IndexIndrelidIndexId),
+            true,
+            std::ptr::null_mut(),
+            1,
+            &mut key,
+        );
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let index: pg_sys::Form_pg_index = pg_sys::GETSTRUCT(tuple).cast();
+            found.push((*index).indexrelid.to_u32());
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+    }
+    found
+}

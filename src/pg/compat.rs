@@ -1,0 +1,173 @@
+//! The differences between PostgreSQL majors, and what the server exports though pgrx does not bind
+//! it. One signature each, a branch a version; a new major is added here.
+
+use crate::session::VirtualTransaction;
+use pgrx::pg_sys;
+
+/// The virtual transaction id of a server process (`GET_VXID_FROM_PGPROC` in `proc.h`).
+///
+/// # Safety
+/// `proc` points into the array of processes in shared memory.
+pub(super) unsafe fn transaction_of(proc: *const pg_sys::PGPROC) -> VirtualTransaction {
+    // SAFETY: shared memory stays mapped, and both fields are plain integers; another process may
+    // change them at any time, hence the volatile reads.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let (slot, local) = (&raw const (*proc).backendId, &raw const (*proc).lxid);
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        let (slot, local) = (
+            &raw const (*proc).vxid.procNumber,
+            &raw const (*proc).vxid.lxid,
+        );
+        VirtualTransaction {
+            slot: slot.read_volatile(),
+            local: local.read_volatile(),
+        }
+    }
+}
+
+pub(super) fn to_vxid(transaction: VirtualTransaction) -> pg_sys::VirtualTransactionId {
+    pg_sys::VirtualTransactionId {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        backendId: transaction.slot,
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        procNumber: transaction.slot,
+        localTransactionId: transaction.local,
+    }
+}
+
+pub(super) fn from_vxid(vxid: pg_sys::VirtualTransactionId) -> VirtualTransaction {
+    VirtualTransaction {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        slot: vxid.backendId,
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        slot: vxid.procNumber,
+        local: vxid.localTransactionId,
+    }
+}
+
+/// The transaction that holds or awaits a lock, of a copy of the lock table.
+pub(super) fn transaction_of_instance(instance: &pg_sys::LockInstanceData) -> VirtualTransaction {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    return VirtualTransaction {
+        slot: instance.backend,
+        local: instance.lxid,
+    };
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    return from_vxid(instance.vxid);
+}
+
+/// The slot of no backend: `InvalidBackendId`, `INVALID_PROC_NUMBER` since 17.
+pub(super) const INVALID_SLOT: i32 = -1;
+
+/// The process in a backend slot, or null.
+///
+/// # Safety
+/// As for any function of the server: in a backend, on its one thread.
+pub(super) unsafe fn proc_in_slot(slot: i32) -> *mut pg_sys::PGPROC {
+    // SAFETY: any number is fine for both; they check it.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        return unbound::backend_id_get_proc(slot);
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        return pg_sys::ProcNumberGetProc(slot);
+    }
+}
+
+/// An entry of the local copy of the backends' activity, by its place there, from 1 on.
+///
+/// # Safety
+/// As for any function of the server: in a backend, on its one thread.
+pub(super) unsafe fn local_activity(index: i32) -> *mut pg_sys::LocalPgBackendStatus {
+    // SAFETY: both return null for a number that is out of range.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pgstat_fetch_stat_local_beentry(index);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::pgstat_get_local_beentry_by_index(index);
+    }
+}
+
+/// The `PG_READ_ALL_STATS` of this major's headers and so on, as OIDs.
+pub(super) mod roles {
+    use pgrx::pg_sys;
+
+    pub const READ_ALL_STATS: pg_sys::Oid = oid(pg_sys::ROLE_PG_READ_ALL_STATS as u32);
+    pub const SIGNAL_BACKEND: pg_sys::Oid = oid(pg_sys::ROLE_PG_SIGNAL_BACKEND as u32);
+    /// Who may signal autovacuum workers without being superuser: nobody before 18.
+    #[cfg(feature = "pg18")]
+    pub const SIGNAL_AUTOVACUUM: Option<pg_sys::Oid> =
+        Some(oid(pg_sys::ROLE_PG_SIGNAL_AUTOVACUUM_WORKER as u32));
+    #[cfg(not(feature = "pg18"))]
+    pub const SIGNAL_AUTOVACUUM: Option<pg_sys::Oid> = None;
+
+    const fn oid(oid: u32) -> pg_sys::Oid {
+        pg_sys::Oid::from_u32(oid)
+    }
+}
+
+/// What the server exports and pgrx 0.18.1 does not bind. Each goes through pgrx's boundary, which
+/// turns an ERROR into an unwinding that runs Rust's destructors.
+pub(super) mod unbound {
+    use core::ffi::c_int;
+    use pgrx::pg_sys::{self, ffi::pg_guard_ffi_boundary};
+
+    mod server {
+        use super::{c_int, pg_sys};
+
+        unsafe extern "C-unwind" {
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            pub fn BackendIdGetProc(backend_id: c_int) -> *mut pg_sys::PGPROC;
+
+            pub fn TwoPhaseGetXidByVirtualXID(
+                vxid: pg_sys::VirtualTransactionId,
+                have_more: *mut bool,
+            ) -> pg_sys::TransactionId;
+
+            pub fn find_all_inheritors(
+                parent: pg_sys::Oid,
+                lockmode: pg_sys::LOCKMODE,
+                numparents: *mut *mut pg_sys::List,
+            ) -> *mut pg_sys::List;
+        }
+    }
+
+    /// `sinvaladt.c`: the process in a slot, or null.
+    ///
+    /// # Safety
+    /// As for any function of the server.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    pub unsafe fn backend_id_get_proc(backend_id: c_int) -> *mut pg_sys::PGPROC {
+        // SAFETY: any number is checked there.
+        unsafe { pg_guard_ffi_boundary(|| server::BackendIdGetProc(backend_id)) }
+    }
+
+    /// `twophase.c`: the prepared transaction with that virtual transaction id, or 0.
+    ///
+    /// # Safety
+    /// `vxid` is valid; otherwise as for any function of the server.
+    pub unsafe fn two_phase_get_xid_by_virtual_xid(
+        vxid: pg_sys::VirtualTransactionId,
+        have_more: &mut bool,
+    ) -> pg_sys::TransactionId {
+        // SAFETY: as the caller promises.
+        unsafe { pg_guard_ffi_boundary(|| server::TwoPhaseGetXidByVirtualXID(vxid, have_more)) }
+    }
+
+    /// `pg_inherits.c`: a relation and all its descendants, as a list of OIDs in the current memory
+    /// context.
+    ///
+    /// # Safety
+    /// As for any function of the server.
+    pub unsafe fn find_all_inheritors(
+        parent: pg_sys::Oid,
+        lockmode: pg_sys::LOCKMODE,
+    ) -> *mut pg_sys::List {
+        // SAFETY: the third argument may be null.
+        unsafe {
+            pg_guard_ffi_boundary(|| {
+                server::find_all_inheritors(parent, lockmode, core::ptr::null_mut())
+            })
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The lock manager: who stands in the way of a lock, asked of the server without waiting and
+//! without taking a lock.
+//!
+//! Holders come from `GetLockConflicts`, which looks at one partition of the lock table and at the
+//! fast-path slots; it leaves out the queue, which is read here from the waiting processes. Where
+//! many locks are asked about, and on a standby, one copy of the whole table serves instead.
+
+use super::compat;
+use super::lwlock;
+use super::prepared;
+use super::process;
+use crate::lock::{LockMode, LockTag, ModeSet};
+use crate::session::{Identity, VirtualTransaction};
+use pgrx::pg_sys;
+use std::collections::HashMap;
+
+/// A session or prepared transaction in the way of a lock on `tag`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InWay {
+    pub tag: LockTag,
+    pub who: Identity,
+    /// The strongest mode that it holds, or, if none of those is in the way, the one it waits for.
+    pub mode: LockMode,
+    /// Whether `mode` is held rather than waited for.
+    pub granted: bool,
+}
+
+/// A lock that a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub tag: LockTag,
+    pub mode: LockMode,
+}
+
+fn to_server(tag: LockTag) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        locktag_field1: tag.field1,
+        locktag_field2: tag.field2,
+        locktag_field3: tag.field3,
+        locktag_field4: tag.field4,
+        locktag_type: tag.kind,
+        locktag_lockmethodid: tag.method,
+    }
+}
+
+fn from_server(tag: &pg_sys::LOCKTAG) -> LockTag {
+    LockTag {
+        field1: tag.locktag_field1,
+        field2: tag.locktag_field2,
+        field3: tag.locktag_field3,
+        field4: tag.locktag_field4,
+        kind: tag.locktag_type,
+        method: tag.locktag_lockmethodid,
+    }
+}
+
+/// Who would make a request of that mode on that lock wait: holders and the queue. Not this
+/// session itself.
+///
+/// A session between two of its transactions that keeps a session-level lock (VACUUM, for an
+/// instant) is not seen, nor is anything on a standby; [`everyone_in_way`] sees both.
+pub fn in_way(tag: LockTag, mode: LockMode) -> Vec<InWay> {
+    let mut found = holders(tag, mode);
+    for (who, awaited) in queue(tag) {
+        let is_known = found.iter().any(|f| f.who == who);
+        if mode.conflicts().contains(awaited) && !is_known {
+            found.push(InWay {
+                tag,
+                who,
+                mode: awaited,
+                granted: false,
+            });
+        }
+    }
+    found
+}
+
+/// The holders alone, each once, a parallel query under its leader.
+fn holders(tag: LockTag, mode: LockMode) -> Vec<InWay> {
+    let first = conflicts(tag, mode);
+    if first.is_empty() {
+        return vec![];
+    }
+    // Which other modes' requests each of them stands against tells what it holds.
+    let mut against: HashMap<VirtualTransaction, ModeSet> = HashMap::new();
+    for asked in LockMode::ALL {
+        let found = if asked == mode {
+            first.clone()
+        } else {
+            conflicts(tag, asked)
+        };
+        for transaction in found {
+            against.entry(transaction).or_default().insert(asked);
+        }
+    }
+    let mut holders: Vec<InWay> = vec![];
+    for transaction in first {
+        // Whoever has ended in between is not in the way.
+        let held = against
+            .get(&transaction)
+            .copied()
+            .and_then(ModeSet::strongest_standing_against);
+        let (Some(held), Some(who)) = (held, who_is(transaction)) else {
+            continue;
+        };
+        match holders.iter_mut().find(|h| h.who == who) {
+            Some(known) => known.mode = known.mode.max(held),
+            None => holders.push(InWay {
+                tag,
+                who,
+                mode: held,
+                granted: true,
+            }),
+        }
+    }
+    holders
+}
+
+/// The transactions that hold the lock in a mode that conflicts with `mode`.
+fn conflicts(tag: LockTag, mode: LockMode) -> Vec<VirtualTransaction> {
+    let tag = to_server(tag);
+    let mut count = 0;
+    // SAFETY: `tag` is a valid tag of the default or user lock method and `mode` one of its modes.
+    // The result is an array of `count` elements in the current memory context: in a backend it is
+    // allocated anew for each call (the startup process alone keeps one), and freed here, because
+    // it has room for every backend and callers ask often.
+    unsafe {
+        let array = pg_sys::GetLockConflicts(&tag, mode.number(), &mut count);
+        let found = std::slice::from_raw_parts(array, usize::try_from(count).unwrap_or(0))
+            .iter()
+            .map(|vxid| compat::from_vxid(*vxid))
+            .collect();
+        pg_sys::pfree(array.cast());
+        found
+    }
+}
+
+/// Whose a virtual transaction is; none if it has ended. Not ourselves.
+fn who_is(transaction: VirtualTransaction) -> Option<Identity> {
+    if transaction.slot != compat::INVALID_SLOT {
+        // A backend's slot may have gone to an innocent new session since its transaction was
+        // prepared: only if that very transaction runs there is it the backend's.
+        if let Some(identity) = process::in_slot(transaction) {
+            return (identity.pid() != Some(process::own_pid())).then_some(identity);
+        }
+    }
+    prepared::xid_of(transaction).map(|xid| Identity::Prepared { xid })
+}
+
+/// Who waits for the lock, and in which mode, each session once (in its strongest request).
+fn queue(tag: LockTag) -> Vec<(Identity, LockMode)> {
+    let wanted = to_server(tag);
+    let mut waiting: Vec<(*mut pg_sys::PGPROC, i32)> = vec![];
+    // SAFETY: `waitLock` and `waitLockMode` of a process change under the partition lock of that
+    // lock alone (proc.h), which is held here: a pointer found to lead to our tag stays ours for
+    // as long. Pointers to locks of other partitions may change meanwhile, but always point into
+    // the shared lock table, which stays mapped: reading the tag there gives at worst another tag.
+    // Nothing is called under the lock that could raise an error or allocate shared memory.
+    unsafe {
+        waiting.reserve(64);
+        let hash = pg_sys::LockTagHashCode(&wanted);
+        let partition = pg_sys::LOCK_MANAGER_LWLOCK_OFFSET + hash % pg_sys::NUM_LOCK_PARTITIONS;
+        let _held = lwlock::Shared::acquire(
+            &raw mut (*pg_sys::MainLWLockArray.add(partition as usize)).lock,
+        );
+        for proc in process::all() {
+            let lock = (&raw const (*proc).waitLock).read_volatile();
+            if !lock.is_null() && from_server(&(&raw const (*lock).tag).read_volatile()) == tag {
+                waiting.push((proc, (*proc).waitLockMode));
+            }
+        }
+    }
+    let mut found: Vec<(Identity, LockMode)> = vec![];
+    for (proc, mode) in waiting {
+        // SAFETY: `proc` came from the array of processes.
+        let who = unsafe { process::leader(proc) };
+        let (Some(who), Some(mode)) = (who, LockMode::from_number(mode)) else {
+            continue;
+        };
+        if who.pid() == Some(process::own_pid()) {
+            continue;
+        }
+        match found.iter_mut().find(|(known, _)| *known == who) {
+            Some((_, known)) => *known = (*known).max(mode),
+            None => found.push((who, mode)),
+        }
+    }
+    found
+}
+
+/// A copied entry of the lock table.
+struct Instance {
+    tag: LockTag,
+    held: ModeSet,
+    awaited: Option<LockMode>,
+    pid: i32,
+    leader: i32,
+    transaction: VirtualTransaction,
+}
+
+impl Instance {
+    fn of(instance: &pg_sys::LockInstanceData) -> Instance {
+        Instance {
+            tag: from_server(&instance.locktag),
+            held: ModeSet::from_mask(instance.holdMask),
+            awaited: LockMode::from_number(instance.waitLockMode),
+            pid: instance.pid,
+            leader: instance.leaderPid,
+            transaction: compat::transaction_of_instance(instance),
+        }
+    }
+
+    /// Whose entry it is; none if that session has ended its transaction meanwhile.
+    fn who(&self) -> Option<Identity> {
+        match self.pid {
+            0 => prepared::xid_of(self.transaction).map(|xid| Identity::Prepared { xid }),
+            pid if pid == self.leader => Some(Identity::Backend {
+                pid,
+                transaction: self.transaction,
+            }),
+            _ => process::by_pid(self.leader),
+        }
+    }
+}
+
+/// Who stands in the way of the locks for which `needed` gives a mode, from one copy of the whole
+/// lock table. Not this session itself.
+///
+/// The copy takes all partitions of the lock table at once, so it is for many locks or a standby:
+/// its cost grows with the locks in the server, not with the question.
+pub fn everyone_in_way(needed: impl Fn(LockTag) -> Option<LockMode>) -> Vec<InWay> {
+    let mut instances = vec![];
+    // SAFETY: the result is one allocation with an array of `nelements`, both in the current memory
+    // context; what is wanted is copied out, and both are freed.
+    unsafe {
+        let data = pg_sys::GetLockStatusData();
+        let count = usize::try_from((*data).nelements).unwrap_or(0);
+        for instance in std::slice::from_raw_parts((*data).locks, count) {
+            if needed(from_server(&instance.locktag)).is_some() {
+                instances.push(Instance::of(instance));
+            }
+        }
+        pg_sys::pfree((*data).locks.cast());
+        pg_sys::pfree(data.cast());
+    }
+    let own = process::own_pid();
+    let mut leaders: HashMap<(i32, i32, VirtualTransaction), Option<Identity>> = HashMap::new();
+    let mut found: HashMap<(LockTag, Identity), (ModeSet, Option<LockMode>)> = HashMap::new();
+    let mut order = vec![];
+    for instance in instances.iter().filter(|i| i.pid != own && i.leader != own) {
+        let key = (instance.pid, instance.leader, instance.transaction);
+        let Some(who) = *leaders.entry(key).or_insert_with(|| instance.who()) else {
+            continue;
+        };
+        let entry = found.entry((instance.tag, who)).or_insert_with(|| {
+            order.push((instance.tag, who));
+            (ModeSet::EMPTY, None)
+        });
+        // A session may have one entry of the fast path and one of the table, and a parallel
+        // query's members have one each.
+        for mode in LockMode::ALL
+            .into_iter()
+            .filter(|m| instance.held.contains(*m))
+        {
+            entry.0.insert(mode);
+        }
+        entry.1 = entry.1.max(instance.awaited);
+    }
+    order
+        .into_iter()
+        .filter_map(|(tag, who)| {
+            let (held, awaited) = found[&(tag, who)];
+            let against = needed(tag)?.conflicts();
+            let (mode, granted) = match (held.intersects(against), awaited) {
+                (true, _) => (held.strongest()?, true),
+                (false, Some(awaited)) if against.contains(awaited) => (awaited, false),
+                _ => return None,
+            };
+            Some(InWay {
+                tag,
+                who,
+                mode,
+                granted,
+            })
+        })
+        .collect()
+}
+
+/// What a server process waits for, and who stands in its way, as `pg_blocking_pids` judges it.
+/// None while it does not wait for a lock.
+///
+/// Of a parallel query several members may wait at once; the first wait found is told.
+pub fn in_way_of(pid: i32) -> Option<(Wait, Vec<InWay>)> {
+    let mut waits: Vec<(i32, Vec<Instance>, Vec<i32>)> = vec![];
+    // SAFETY: any pid may be asked about. The arrays have the lengths and offsets that the struct
+    // gives; they are copied out and freed, because callers ask repeatedly.
+    unsafe {
+        let data = pg_sys::GetBlockerStatusData(pid);
+        let size = |n: i32| usize::try_from(n).unwrap_or(0);
+        let locks = std::slice::from_raw_parts((*data).locks, size((*data).nlocks));
+        let waiters = std::slice::from_raw_parts((*data).waiter_pids, size((*data).npids));
+        for proc in std::slice::from_raw_parts((*data).procs, size((*data).nprocs)) {
+            let (first, count) = (size(proc.first_lock), size(proc.num_locks));
+            let instances = locks[first..first + count]
+                .iter()
+                .map(Instance::of)
+                .collect();
+            let (first, count) = (size(proc.first_waiter), size(proc.num_waiters));
+            waits.push((proc.pid, instances, waiters[first..first + count].to_vec()));
+        }
+        pg_sys::pfree((*data).procs.cast());
+        pg_sys::pfree((*data).locks.cast());
+        pg_sys::pfree((*data).waiter_pids.cast());
+        pg_sys::pfree(data.cast());
+    }
+    let (waiter, instances, ahead) = waits.into_iter().next()?;
+    let own = instances.iter().find(|i| i.pid == waiter)?;
+    let wait = Wait {
+        tag: own.tag,
+        mode: own.awaited?,
+    };
+    let against = wait.mode.conflicts();
+    let mut found: Vec<InWay> = vec![];
+    for instance in instances
+        .iter()
+        .filter(|i| i.pid != waiter && i.leader != own.leader)
+    {
+        let granted = instance.held.intersects(against);
+        let queued =
+            ahead.contains(&instance.pid) && instance.awaited.is_some_and(|m| against.contains(m));
+        let mode = match granted {
+            true => instance.held.strongest(),
+            false => instance.awaited.filter(|_| queued),
+        };
+        let (Some(mode), Some(who)) = (mode, instance.who()) else {
+            continue;
+        };
+        match found.iter_mut().find(|f| f.who == who) {
+            Some(known) if known.granted == granted => known.mode = known.mode.max(mode),
+            Some(known) if granted => (known.mode, known.granted) = (mode, true),
+            Some(_) => (),
+            None => found.push(InWay {
+                tag: wait.tag,
+                who,
+                mode,
+                granted,
+            }),
+        }
+    }
+    Some((wait, found))
+}
+
+/// `pg_blocking_pids`, each pid once.
+pub fn blocking_pids(pid: i32) -> Vec<i32> {
+    let Some((_, found)) = in_way_of(pid) else {
+        return vec![];
+    };
+    let mut pids: Vec<i32> = vec![];
+    for pid in found.iter().map(|f| f.who.pid().unwrap_or(0)) {
+        if !pids.contains(&pid) {
+            pids.push(pid);
+        }
+    }
+    pids
+}

@@ -1,0 +1,19 @@
+//! The only home of `unsafe`: what lockguard asks of the server beyond SQL, each function with owned
+//! Rust values on both sides. Nothing here knows of policies or classes.
+#![allow(
+    unsafe_code,
+    reason = "this is the room for it; the crate denies it everywhere else"
+)]
+
+pub mod activity;
+pub mod catalog;
+mod compat;
+pub mod datum;
+pub mod extension;
+pub mod interval;
+pub mod locks;
+mod lwlock;
+pub mod prepared;
+pub mod process;
+pub mod roles;
+pub mod wait;

@@ -1,0 +1,129 @@
+//! Reading typed values out of a JSON document, each with its path, so that a refusal can name it.
+
+use super::problem::{Problem, quoted};
+use serde_json::{Map, Value};
+
+/// A value of the document and the path to it.
+#[derive(Clone, Debug)]
+pub struct Node<'a> {
+    pub path: String,
+    pub value: &'a Value,
+}
+
+impl<'a> Node<'a> {
+    pub fn root(value: &'a Value) -> Node<'a> {
+        Node {
+            path: "$".into(),
+            value,
+        }
+    }
+
+    pub fn problem(&self, message: impl Into<String>) -> Problem {
+        Problem::new(&self.path, message)
+    }
+
+    /// Refuses the value for not being `expected`.
+    fn mismatch(&self, expected: &str) -> Problem {
+        self.problem(format!("expected {expected}, not {}", kind(self.value)))
+    }
+
+    pub fn object(&self) -> Result<Object<'a>, Problem> {
+        match self.value {
+            Value::Object(map) => Ok(Object {
+                path: self.path.clone(),
+                map,
+            }),
+            _ => Err(self.mismatch("an object")),
+        }
+    }
+
+    pub fn array(&self) -> Result<Vec<Node<'a>>, Problem> {
+        match self.value {
+            Value::Array(items) => Ok(items
+                .iter()
+                .enumerate()
+                .map(|(i, value)| Node {
+                    path: format!("{}[{i}]", self.path),
+                    value,
+                })
+                .collect()),
+            _ => Err(self.mismatch("an array")),
+        }
+    }
+
+    pub fn string(&self) -> Result<&'a str, Problem> {
+        self.value.as_str().ok_or_else(|| self.mismatch("a string"))
+    }
+
+    pub fn boolean(&self) -> Result<bool, Problem> {
+        self.value
+            .as_bool()
+            .ok_or_else(|| self.mismatch("true or false"))
+    }
+
+    /// An integer within the bounds, both included.
+    pub fn integer(&self, least: i64, most: i64) -> Result<i64, Problem> {
+        match self.value {
+            Value::Number(n) => n
+                .as_i64()
+                .filter(|n| (least..=most).contains(n))
+                .ok_or_else(|| {
+                    self.problem(format!(
+                        "expected a whole number from {least} to {most}, not {n}"
+                    ))
+                }),
+            _ => Err(self.mismatch("a whole number")),
+        }
+    }
+
+    /// One of a few words.
+    pub fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Problem> {
+        let given = self.string()?;
+        words
+            .iter()
+            .find(|(word, _)| *word == given)
+            .map(|(_, value)| *value)
+            .ok_or_else(|| {
+                let valid: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                self.problem(format!("unknown value {}", quoted(given)))
+                    .hint_nearest(given, &valid)
+            })
+    }
+}
+
+/// An object of the document and the path to it.
+pub struct Object<'a> {
+    path: String,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Object<'a> {
+    pub fn get(&self, key: &str) -> Option<Node<'a>> {
+        self.map.get(key).map(|value| Node {
+            path: format!("{}.{key}", self.path),
+            value,
+        })
+    }
+
+    /// Refuses keys other than these.
+    pub fn only(&self, valid: &[&str]) -> Result<(), Problem> {
+        match self.map.keys().find(|key| !valid.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => Err(
+                Problem::new(&self.path, format!("unknown key {}", quoted(key)))
+                    .hint_nearest(key, valid),
+            ),
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

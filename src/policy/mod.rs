@@ -1,0 +1,69 @@
+//! The policy document: what it says, and whether a session falls under it. Reading it is
+//! [`parse`]'s; what follows from it for a situation is decided in `decide`.
+
+mod document;
+mod parse;
+mod problem;
+mod selector;
+
+pub use parse::parse;
+pub use problem::Problem;
+pub use selector::{Given, Selectors, Verdict};
+
+use crate::lock::LockMode;
+use std::time::Duration;
+
+/// A transaction that has lasted longer than this is a long one: waiting for it is not waiting for
+/// traffic to pass.
+pub const MAX_STALL: Duration = Duration::from_millis(100);
+
+/// What a call of `preempt_maintenance` was asked to do.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub target: Target,
+    /// The mode in which the target's relations are about to be locked.
+    pub mode: LockMode,
+    /// Who may be preempted.
+    pub preempt: Selectors,
+    /// Who never is; wins over `preempt`.
+    pub spare: Selectors,
+    pub signal: Signal,
+    /// How long a cancelled session has to let go before it is terminated.
+    pub grace: Duration,
+    /// How long the whole call may take.
+    pub timeout: Duration,
+    /// More sessions than this are not signalled.
+    pub max_victims: Option<usize>,
+    /// Say what would be done; signal nothing.
+    pub dry_run: bool,
+    pub on_timeout: OnTimeout,
+}
+
+/// What the way is made free for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// These relations, by names as SQL spells them.
+    Relations(Vec<String>),
+    /// Every user relation of the database; each is judged by itself.
+    All,
+    /// Whatever this server process waits for.
+    Pid(i32),
+}
+
+/// How a session is preempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Cancel its statement, nothing more.
+    Cancel,
+    /// End the session.
+    Terminate,
+    /// Cancel, then terminate who has not let go after `grace`.
+    Escalate,
+}
+
+/// What a call does that runs out of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTimeout {
+    Error,
+    Report,
+}

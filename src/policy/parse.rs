@@ -1,0 +1,287 @@
+//! JSON to [`Policy`]: keys, types, bounds, defaults. A new key is read here.
+
+use super::document::{Node, Object};
+use super::problem::{Problem, quoted};
+use super::selector::{Rule, Selector, Selectors};
+use super::{OnTimeout, Policy, Signal, Target};
+use crate::lock::LockMode;
+use crate::pattern::Pattern;
+use crate::session::Class;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Reads an interval as PostgreSQL does: a text with units to a length, or why not.
+pub type ReadInterval<'a> = &'a dyn Fn(&str) -> Result<Duration, String>;
+
+const KEYS: [&str; 11] = [
+    "relations",
+    "pid",
+    "mode",
+    "preempt",
+    "spare",
+    "signal",
+    "grace",
+    "timeout",
+    "max_victims",
+    "dry_run",
+    "on_timeout",
+];
+
+const RULE_KEYS: [&str; 8] = [
+    "class",
+    "application_name",
+    "usename",
+    "backend_type",
+    "query",
+    "client_addr",
+    "older_than",
+    "younger_than",
+];
+
+const DEFAULT_PREEMPT: [Class; 4] = [
+    Class::Backup,
+    Class::Autovacuum,
+    Class::Vacuum,
+    Class::Analyze,
+];
+const DEFAULT_SPARE: [Class; 1] = [Class::AutovacuumWraparound];
+const DEFAULT_GRACE: Duration = Duration::from_secs(2);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest that `timeout` and `grace` may be: a wait of more than a week is a mistake.
+const LONGEST_WAIT: Duration = Duration::from_secs(7 * DAY.as_secs());
+/// The longest age that a rule may ask for.
+const LONGEST_AGE: Duration = Duration::from_secs(36_525 * DAY.as_secs());
+
+/// The policy that a document is, or the first thing that is wrong with it.
+///
+/// # Errors
+/// A [`Problem`] with the path of the offending value.
+pub fn parse(document: &Value, interval: ReadInterval<'_>) -> Result<Policy, Problem> {
+    let object = Node::root(document).object()?;
+    object.only(&KEYS)?;
+    let get = |key| object.get(key);
+    Ok(Policy {
+        target: target(&object)?,
+        mode: get("mode")
+            .map(|n| mode(&n))
+            .transpose()?
+            .unwrap_or(LockMode::AccessExclusive),
+        preempt: get("preempt")
+            .map(|n| selectors(&n, interval))
+            .transpose()?
+            .unwrap_or_else(|| Selectors::classes(&DEFAULT_PREEMPT)),
+        spare: get("spare")
+            .map(|n| selectors(&n, interval))
+            .transpose()?
+            .unwrap_or_else(|| Selectors::classes(&DEFAULT_SPARE)),
+        signal: get("signal")
+            .map(|n| {
+                n.word(&[
+                    ("cancel", Signal::Cancel),
+                    ("terminate", Signal::Terminate),
+                    ("escalate", Signal::Escalate),
+                ])
+            })
+            .transpose()?
+            .unwrap_or(Signal::Escalate),
+        grace: get("grace")
+            .map(|n| length(&n, interval, Duration::ZERO, LONGEST_WAIT))
+            .transpose()?
+            .unwrap_or(DEFAULT_GRACE),
+        timeout: get("timeout")
+            .map(|n| length(&n, interval, Duration::from_millis(1), LONGEST_WAIT))
+            .transpose()?
+            .unwrap_or(DEFAULT_TIMEOUT),
+        max_victims: get("max_victims")
+            .map(|n| n.integer(0, i64::from(i32::MAX)).map(|v| v as usize))
+            .transpose()?,
+        dry_run: get("dry_run")
+            .map(|n| n.boolean())
+            .transpose()?
+            .unwrap_or(false),
+        on_timeout: get("on_timeout")
+            .map(|n| n.word(&[("error", OnTimeout::Error), ("report", OnTimeout::Report)]))
+            .transpose()?
+            .unwrap_or(OnTimeout::Error),
+    })
+}
+
+fn target(object: &Object<'_>) -> Result<Target, Problem> {
+    match (object.get("relations"), object.get("pid")) {
+        (Some(_), Some(_)) => Err(Problem::new("$", "more than one target is given")
+            .hint("Give either \"relations\" or \"pid\".")),
+        (None, None) => Err(Problem::new("$", "no target is given").hint(
+            "Give \"relations\", an array of names or \"all\", or \"pid\", a session that waits.",
+        )),
+        (None, Some(pid)) => {
+            if let Some(mode) = object.get("mode") {
+                return Err(mode
+                    .problem("a lock mode goes with \"relations\" only")
+                    .hint("With \"pid\", the mode is the one that the session waits for."));
+            }
+            Ok(Target::Pid(pid.integer(1, i64::from(i32::MAX))? as i32))
+        }
+        (Some(relations), None) => match relations.value {
+            Value::String(all) if all == "all" => Ok(Target::All),
+            Value::String(other) => Err(relations
+                .problem(format!(
+                    "expected an array of names or \"all\", not {}",
+                    quoted(other)
+                ))
+                .hint("Write the name of a single relation as an array of one.")),
+            _ => {
+                let items = relations.array()?;
+                if items.is_empty() {
+                    return Err(relations.problem("the array of relations is empty").hint(
+                        "Name the relations that are about to be locked, or write \"all\".",
+                    ));
+                }
+                items
+                    .iter()
+                    .map(|n| n.string().map(str::to_owned))
+                    .collect::<Result<_, _>>()
+                    .map(Target::Relations)
+            }
+        },
+    }
+}
+
+fn mode(node: &Node<'_>) -> Result<LockMode, Problem> {
+    LockMode::parse(node.string()?).map_err(|unknown| {
+        let names: Vec<&str> = LockMode::ALL.into_iter().map(LockMode::name).collect();
+        let problem = node.problem(format!("unknown lock mode {}", quoted(&unknown.given)));
+        match unknown.nearest {
+            Some(word) => problem.hint(format!("Perhaps you meant \"{word}\".")),
+            None => problem.hint(format!("Valid are: {}.", names.join(", "))),
+        }
+    })
+}
+
+fn class(node: &Node<'_>) -> Result<Class, Problem> {
+    let given = node.string()?;
+    Class::from_name(given).ok_or_else(|| {
+        let names: Vec<&str> = Class::ALL.into_iter().map(Class::name).collect();
+        node.problem(format!("unknown class {}", quoted(given)))
+            .hint_nearest(given, &names)
+    })
+}
+
+fn selectors(node: &Node<'_>, interval: ReadInterval<'_>) -> Result<Selectors, Problem> {
+    let items = node.array()?;
+    items
+        .iter()
+        .map(|item| selector(item, interval))
+        .collect::<Result<_, _>>()
+        .map(Selectors)
+}
+
+fn selector(node: &Node<'_>, interval: ReadInterval<'_>) -> Result<Selector, Problem> {
+    const TOO_BROAD: &str = "the class \"application\" by itself would name everybody";
+    const NARROW: &str = "Write a rule that names more than the class, such as {\"class\": \"application\", \"usename\": \"etl\"}.";
+    match node.value {
+        Value::String(_) => match class(node)? {
+            Class::Application => Err(node.problem(TOO_BROAD).hint(NARROW)),
+            class => Ok(Selector::Class(class)),
+        },
+        Value::Object(_) => {
+            let rule = rule(&node.object()?, interval)?;
+            let names_class_alone = rule
+                == Rule {
+                    class: Some(Class::Application),
+                    ..Rule::default()
+                };
+            if names_class_alone {
+                return Err(node.problem(TOO_BROAD).hint(NARROW));
+            }
+            if rule == Rule::default() {
+                return Err(node
+                    .problem("a rule must have at least one criterion")
+                    .hint(format!("Criteria are: {}.", RULE_KEYS.join(", "))));
+            }
+            Ok(Selector::Rule(Box::new(rule)))
+        }
+        _ => Err(node.problem("expected the name of a class or a rule object")),
+    }
+}
+
+fn rule(object: &Object<'_>, interval: ReadInterval<'_>) -> Result<Rule, Problem> {
+    object.only(&RULE_KEYS)?;
+    let pattern = |key| {
+        object
+            .get(key)
+            .map(|n| n.string().map(Pattern::new))
+            .transpose()
+    };
+    let age = |key| {
+        object
+            .get(key)
+            .map(|n| length(&n, interval, Duration::ZERO, LONGEST_AGE))
+            .transpose()
+    };
+    Ok(Rule {
+        class: object.get("class").map(|n| class(&n)).transpose()?,
+        application_name: pattern("application_name")?,
+        usename: pattern("usename")?,
+        backend_type: pattern("backend_type")?,
+        query: pattern("query")?,
+        client_addr: pattern("client_addr")?,
+        older_than: age("older_than")?,
+        younger_than: age("younger_than")?,
+    })
+}
+
+/// An interval with a unit, within the bounds, both included.
+fn length(
+    node: &Node<'_>,
+    interval: ReadInterval<'_>,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, Problem> {
+    const WITH_UNIT: &str = "Write an interval with its unit, such as \"500ms\" or \"2 min\".";
+    let text = match node.value {
+        Value::Number(n) => {
+            return Err(node
+                .problem(format!("expected an interval, not the bare number {n}"))
+                .hint(WITH_UNIT));
+        }
+        _ => node.string()?,
+    };
+    // PostgreSQL would take a number without a unit for seconds.
+    let bare = text.trim();
+    if !bare.is_empty()
+        && bare
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b))
+    {
+        return Err(node
+            .problem(format!("the interval {} has no unit", quoted(text)))
+            .hint(WITH_UNIT));
+    }
+    let length = interval(text).map_err(|why| {
+        node.problem(format!("invalid interval {}: {why}", quoted(text)))
+            .hint(WITH_UNIT)
+    })?;
+    if length < least || length > most {
+        return Err(node
+            .problem(format!("the interval {} is out of range", quoted(text)))
+            .hint(format!(
+                "It may be from {} to {}.",
+                in_words(least),
+                in_words(most)
+            )));
+    }
+    Ok(length)
+}
+
+fn in_words(length: Duration) -> String {
+    match length {
+        d if d.is_zero() => "0s".into(),
+        d if d >= DAY => format!("{} days", d.as_secs() / DAY.as_secs()),
+        d => format!("{}ms", d.as_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

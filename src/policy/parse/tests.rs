@@ -1,0 +1,240 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+/// Enough of PostgreSQL's grammar for these tests; the server's own is tested in the server.
+fn interval(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or("no unit")?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| "invalid input syntax")?;
+    let unit = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "days" => 86_400_000,
+        _ => return Err("invalid input syntax".into()),
+    };
+    Ok(Duration::from_millis(number * unit))
+}
+
+fn read(document: Value) -> Result<Policy, Problem> {
+    parse(&document, &interval)
+}
+
+fn refused(document: Value) -> Problem {
+    read(document).expect_err("the document should be refused")
+}
+
+#[test]
+fn the_shortest_policy_has_the_documented_defaults() {
+    let policy = read(json!({"relations": ["events"]})).unwrap();
+    assert_eq!(policy.target, Target::Relations(vec!["events".into()]));
+    assert_eq!(policy.mode, LockMode::AccessExclusive);
+    assert_eq!(policy.preempt, Selectors::classes(&DEFAULT_PREEMPT));
+    assert_eq!(
+        policy.spare,
+        Selectors::classes(&[Class::AutovacuumWraparound])
+    );
+    assert_eq!(policy.signal, Signal::Escalate);
+    assert_eq!(policy.grace, Duration::from_secs(2));
+    assert_eq!(policy.timeout, Duration::from_secs(30));
+    assert_eq!(policy.max_victims, None);
+    assert!(!policy.dry_run);
+    assert_eq!(policy.on_timeout, OnTimeout::Error);
+}
+
+#[test]
+fn everything_can_be_given() {
+    let policy = read(json!({
+        "relations": "all", "mode": "share row exclusive", "preempt": ["copy_out", {"query": "COPY *"}],
+        "spare": [{"application_name": "nightly*", "older_than": "10 min"}], "signal": "cancel",
+        "grace": "0s", "timeout": "500ms", "max_victims": 3, "dry_run": true, "on_timeout": "report"
+    }))
+    .unwrap();
+    assert_eq!(policy.target, Target::All);
+    assert_eq!(policy.mode, LockMode::ShareRowExclusive);
+    assert_eq!(policy.preempt.0.len(), 2);
+    assert_eq!(policy.signal, Signal::Cancel);
+    assert_eq!(policy.grace, Duration::ZERO);
+    assert_eq!(policy.timeout, Duration::from_millis(500));
+    assert_eq!(policy.max_victims, Some(3));
+    assert!(policy.dry_run);
+    assert_eq!(policy.on_timeout, OnTimeout::Report);
+}
+
+#[test]
+fn refusals_name_the_place_and_the_nearest_word() {
+    let cases = [
+        (json!([]), "$", None),
+        (json!({}), "$", None),
+        (json!({"relations": ["a"], "pid": 1}), "$", None),
+        (json!({"relation": ["a"]}), "$", Some("relations")),
+        (
+            json!({"relations": ["a"], "preemt": []}),
+            "$",
+            Some("preempt"),
+        ),
+        (
+            json!({"relations": ["a"], "preempt": ["backups"]}),
+            "$.preempt[0]",
+            Some("backup"),
+        ),
+        (
+            json!({"relations": ["a"], "preempt": ["application"]}),
+            "$.preempt[0]",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "preempt": [{"class": "application"}]}),
+            "$.preempt[0]",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "preempt": [{}]}),
+            "$.preempt[0]",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "preempt": [{"query": 1}]}),
+            "$.preempt[0].query",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "spare": [{"older": "1s"}]}),
+            "$.spare[0]",
+            Some("older_than"),
+        ),
+        (
+            json!({"relations": ["a"], "spare": [{"older_than": 5}]}),
+            "$.spare[0].older_than",
+            None,
+        ),
+        (json!({"relations": ["a"], "grace": "5"}), "$.grace", None),
+        (
+            json!({"relations": ["a"], "timeout": "0s"}),
+            "$.timeout",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "timeout": "8 days"}),
+            "$.timeout",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "mode": "AccessExclusive"}),
+            "$.mode",
+            Some("AccessExclusiveLock"),
+        ),
+        (
+            json!({"relations": ["a"], "signal": "terminat"}),
+            "$.signal",
+            Some("terminate"),
+        ),
+        (json!({"relations": ["a", 2]}), "$.relations[1]", None),
+        (json!({"relations": []}), "$.relations", None),
+        (json!({"relations": "events"}), "$.relations", None),
+        (json!({"pid": 0}), "$.pid", None),
+        (json!({"pid": 1.5}), "$.pid", None),
+        (json!({"pid": 1, "mode": "SHARE"}), "$.mode", None),
+        (
+            json!({"relations": ["a"], "max_victims": -1}),
+            "$.max_victims",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "dry_run": "yes"}),
+            "$.dry_run",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "timeout": null}),
+            "$.timeout",
+            None,
+        ),
+    ];
+    for (document, path, word) in cases {
+        let problem = refused(document.clone());
+        assert_eq!(problem.path, path, "{document}");
+        if let Some(word) = word {
+            let hint = problem.hint.unwrap_or_default();
+            assert!(hint.contains(&format!("\"{word}\"")), "{document}: {hint}");
+        }
+    }
+}
+
+#[test]
+fn keys_of_later_versions_are_unknown_keys() {
+    for key in [
+        "statement",
+        "policy",
+        "take_lock",
+        "max_stall",
+        "finish_within",
+        "label",
+    ] {
+        let problem = refused(json!({"relations": ["a"], key: "x"}));
+        assert!(
+            problem.message.contains("unknown key"),
+            "{key}: {}",
+            problem.message
+        );
+    }
+}
+
+#[test]
+fn long_input_is_not_repeated_whole() {
+    let problem = refused(json!({"relations": ["a"], "signal": "x".repeat(1_000_000)}));
+    assert!(problem.message.len() < 200);
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let words = prop_oneof![
+        Just("relations"),
+        Just("pid"),
+        Just("preempt"),
+        Just("spare"),
+        Just("backup"),
+        Just("application"),
+        Just("class"),
+        Just("grace"),
+        Just("1s"),
+        Just("all"),
+        Just("cancel"),
+        Just("timeout"),
+        Just("query"),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        words.clone().prop_map(Value::from),
+        ".*".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(words.clone(), inner, 0..6)
+                .prop_map(|m| m.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+    #[test]
+    fn any_document_is_read_or_refused_with_a_path(document in json_value()) {
+        if let Err(problem) = read(document) {
+            prop_assert!(problem.path.starts_with('$'));
+            prop_assert!(!problem.message.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_read_preempts_the_whole_application(document in json_value()) {
+        if let Ok(policy) = read(document) {
+            prop_assert!(!policy.preempt.0.contains(&Selector::Class(Class::Application)));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What is wrong with a policy document, where in it, and what was probably meant.
+
+use crate::nearest::nearest;
+
+/// A refusal of a document: SQLSTATE 22023.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as an SQL/JSON path: `$.preempt[2].older_than`.
+    pub path: String,
+    /// What is wrong there; no capital, no full stop.
+    pub message: String,
+    /// What to write instead; a whole sentence.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem {
+            path: path.into(),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub fn hint(self, hint: impl Into<String>) -> Problem {
+        Problem {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Hints at the valid word most like `given`, or else lists them all.
+    pub fn hint_nearest(self, given: &str, valid: &[&str]) -> Problem {
+        match nearest(given, valid.iter().copied()) {
+            Some(word) => self.hint(format!("Perhaps you meant \"{word}\".")),
+            None => self.hint(format!("Valid are: {}.", valid.join(", "))),
+        }
+    }
+}
+
+/// At most this many characters of somebody's input are repeated in a message.
+const QUOTED: usize = 60;
+
+/// Somebody's word for a message: in double quotes, cut where it is long.
+pub fn quoted(word: &str) -> String {
+    match word.char_indices().nth(QUOTED) {
+        None => format!("\"{word}\""),
+        Some((end, _)) => format!("\"{}…\"", &word[..end]),
+    }
+}

@@ -1,0 +1,296 @@
+//! What a call says of each session that stood in the way: the verdict, and the reason in words.
+//! Whatever the caller may not see of a session is left out here.
+
+use crate::decide::{Act, Means, Stance, Unreachable};
+use crate::lock::RelationId;
+use crate::policy::MAX_STALL;
+use crate::session::{Class, Judgement, Process, ProgressCommand, Session};
+use std::time::Duration;
+
+/// What became of a session, or would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Cancelled,
+    Terminated,
+    /// It let go by itself.
+    Finished,
+    Spared,
+    InTheWay,
+    NotPermitted,
+    WouldCancel,
+    WouldTerminate,
+    WouldWait,
+}
+
+impl Outcome {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Cancelled => "cancelled",
+            Outcome::Terminated => "terminated",
+            Outcome::Finished => "finished",
+            Outcome::Spared => "spared",
+            Outcome::InTheWay => "in the way",
+            Outcome::NotPermitted => "not permitted",
+            Outcome::WouldCancel => "would cancel",
+            Outcome::WouldTerminate => "would terminate",
+            Outcome::WouldWait => "would wait",
+        }
+    }
+}
+
+/// A row of the result of `preempt_maintenance`.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub relation: Option<RelationId>,
+    pub pid: Option<i32>,
+    pub class: Option<Class>,
+    pub usename: Option<String>,
+    pub application_name: Option<String>,
+    pub outcome: Outcome,
+    pub waited: Duration,
+    pub reason: String,
+    pub query: Option<String>,
+}
+
+/// What `pg_stat_activity` shows in place of a query that the caller may not see.
+pub const HIDDEN_QUERY: &str = "<insufficient privilege>";
+
+/// The class, for those who may know it.
+pub fn visible_class(session: &Session, judgement: Judgement) -> Option<Class> {
+    (session.rights.see || judgement.is_public).then_some(judgement.class)
+}
+
+/// The query as the caller may see it.
+pub fn visible_query(session: &Session) -> Option<String> {
+    if session.rights.see {
+        session.query.clone()
+    } else {
+        Some(HIDDEN_QUERY.into())
+    }
+}
+
+/// What it would take to make a session let go, as far as the caller may know; none for a queued
+/// request, which goes when what it waits for goes.
+pub fn remedy(session: &Session, holds: bool) -> Option<&'static str> {
+    match () {
+        () if session.is_prepared() => Some("rollback prepared"),
+        () if !holds || !session.rights.see || session.process == Process::Startup => None,
+        () if session.is_idle_in_transaction() => Some("terminate"),
+        () => Some("cancel"),
+    }
+}
+
+/// A session in a few words: `pid 24484 (backup, "Heroku Postgres Backups")`.
+pub fn name(session: &Session, judgement: Judgement) -> String {
+    match (&session.gid, session.identity.pid()) {
+        (Some(gid), _) => format!("prepared transaction {}", literal(gid)),
+        (None, None) => "a prepared transaction".into(),
+        (None, Some(pid)) => {
+            let class = visible_class(session, judgement).map(|c| c.name().to_owned());
+            let application = session
+                .application_name
+                .as_deref()
+                .filter(|name| !name.is_empty())
+                .map(|name| format!("\"{name}\""));
+            let known: Vec<String> = class.into_iter().chain(application).collect();
+            match known.is_empty() {
+                true => format!("pid {pid}"),
+                false => format!("pid {pid} ({})", known.join(", ")),
+            }
+        }
+    }
+}
+
+/// Several of them, the first few by name.
+pub fn list(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}
+
+/// Why a session was dealt with so, for the row that tells of it once it has gone.
+pub fn why_gone(
+    session: &Session,
+    judgement: Judgement,
+    sent: Option<Act>,
+    cancelled_first: bool,
+) -> String {
+    let index = session.progress == Some(ProgressCommand::CreateIndex { concurrently: true });
+    let debris = if index && sent.is_some() {
+        "; its concurrent index build leaves an invalid index behind, to be dropped or rebuilt"
+    } else {
+        ""
+    };
+    let named = match visible_class(session, judgement) {
+        Some(class) => format!("policy preempts it ({class})"),
+        None => "policy preempts it".into(),
+    };
+    match sent {
+        None => "it let go by itself".into(),
+        Some(Act::Cancel) => format!("{named}{debris}"),
+        Some(Act::Terminate) if cancelled_first => {
+            format!("{named}; a cancel did not make it let go within grace{debris}")
+        }
+        Some(Act::Terminate) => format!("{named}{debris}"),
+    }
+}
+
+/// What a session that is still there is, and why it was left.
+pub fn why_there(
+    session: &Session,
+    stance: Stance,
+    age: Duration,
+    sent: Option<Act>,
+) -> (Outcome, String) {
+    if let Some(act) = sent {
+        let what = match act {
+            Act::Cancel => "was cancelled",
+            Act::Terminate => "was told to terminate",
+        };
+        let left = match stance {
+            Stance::OutOfReach(Unreachable::IdleUnderCancel) => {
+                ": it is idle in transaction, where a cancel does nothing"
+            }
+            _ => " so far",
+        };
+        return (
+            Outcome::InTheWay,
+            format!("{what}, and has not let go{left}"),
+        );
+    }
+    let reason = match stance {
+        Stance::Spare => return (Outcome::Spared, "policy spares it".into()),
+        Stance::NotPermitted => {
+            return (
+                Outcome::NotPermitted,
+                "policy preempts it, but this role may not signal it".into(),
+            );
+        }
+        Stance::OutOfReach(Unreachable::Prepared) | Stance::Leave if session.is_prepared() => end_prepared(session),
+        Stance::OutOfReach(Unreachable::IdleUnderCancel) => {
+            "it is idle in transaction, where a cancel does nothing; signal \"escalate\" or \"terminate\" would end it"
+                .into()
+        }
+        Stance::OutOfReach(Unreachable::Replay) => "it replays a lock of the primary; end it there".into(),
+        Stance::OutOfReach(Unreachable::Prepared) => end_prepared(session),
+        Stance::Leave if age < MAX_STALL => "policy does not preempt it; its transaction is still young".into(),
+        Stance::Leave => "policy does not preempt it".into(),
+        Stance::Queued => "it waits in the queue itself".into(),
+        Stance::Preempt(_) => "policy preempts it, but not while others that it does not preempt stay".into(),
+    };
+    (Outcome::InTheWay, reason)
+}
+
+/// What would be done with a session, for a dry run. `blocked_by`: who would have to go first.
+pub fn would(
+    session: &Session,
+    stance: Stance,
+    age: Duration,
+    blocked_by: &[String],
+) -> (Outcome, String) {
+    let first = match blocked_by {
+        [] => String::new(),
+        names => format!(", once {} has let go", list(names)),
+    };
+    match stance {
+        Stance::Preempt(Means::Follow) => (
+            Outcome::WouldWait,
+            format!("it should go with the other sessions of the same job{first}"),
+        ),
+        Stance::Preempt(Means::Signal(Act::Cancel)) => {
+            (Outcome::WouldCancel, format!("policy preempts it{first}"))
+        }
+        Stance::Preempt(Means::Signal(Act::Terminate)) => (
+            Outcome::WouldTerminate,
+            format!("policy preempts it{first}"),
+        ),
+        Stance::Spare | Stance::NotPermitted => why_there(session, stance, age, None),
+        _ => (Outcome::WouldWait, why_there(session, stance, age, None).1),
+    }
+}
+
+/// The way to end a prepared transaction.
+pub fn end_prepared(session: &Session) -> String {
+    match &session.gid {
+        Some(gid) => {
+            let gid = literal(gid);
+            format!("end it with ROLLBACK PREPARED {gid} or COMMIT PREPARED {gid}")
+        }
+        None => "end it with ROLLBACK PREPARED or COMMIT PREPARED".into(),
+    }
+}
+
+/// A text as an SQL literal.
+fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+/// A length of time for a message: `350 ms`, `2.5 s`.
+pub fn in_words(length: Duration) -> String {
+    match length.as_millis() {
+        ms @ 0..1_000 => format!("{ms} ms"),
+        ms => format!("{:.1} s", ms as f64 / 1_000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Identity, Rights, fixtures::application};
+
+    const PUBLIC: Judgement = Judgement {
+        class: Class::Backup,
+        is_public: true,
+    };
+    const HIDDEN: Judgement = Judgement {
+        class: Class::IdleInTransaction,
+        is_public: false,
+    };
+
+    #[test]
+    fn a_session_is_named_by_what_the_caller_may_see() {
+        let mut session = application(7);
+        assert_eq!(name(&session, PUBLIC), "pid 7 (backup, \"web\")");
+        assert_eq!(
+            name(&session, HIDDEN),
+            "pid 7 (idle_in_transaction, \"web\")"
+        );
+        session.rights = Rights {
+            see: false,
+            signal: false,
+        };
+        assert_eq!(name(&session, HIDDEN), "pid 7 (\"web\")");
+        assert_eq!(visible_query(&session).as_deref(), Some(HIDDEN_QUERY));
+    }
+
+    #[test]
+    fn a_prepared_transaction_comes_with_the_way_to_end_it() {
+        let mut session = application(7);
+        session.identity = Identity::Prepared { xid: 9 };
+        session.gid = Some("it's\\here".into());
+        let (outcome, reason) = why_there(&session, Stance::Leave, Duration::from_secs(9), None);
+        assert_eq!(outcome, Outcome::InTheWay);
+        assert!(
+            reason.contains("ROLLBACK PREPARED E'it''s\\\\here'"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn a_concurrent_index_build_leaves_a_word_of_its_debris() {
+        let mut session = application(7);
+        session.progress = Some(ProgressCommand::CreateIndex { concurrently: true });
+        assert!(why_gone(&session, PUBLIC, Some(Act::Cancel), false).contains("invalid index"));
+        session.progress = Some(ProgressCommand::CreateIndex {
+            concurrently: false,
+        });
+        assert!(!why_gone(&session, PUBLIC, Some(Act::Cancel), false).contains("invalid index"));
+    }
+}

@@ -1,0 +1,66 @@
+//! The maintenance rules in force: the rows of `lockguard.maintenance_rules`, read and checked.
+
+use crate::error::Error;
+use crate::pattern::Pattern;
+use crate::pg::catalog;
+use crate::session::{Class, MaintenanceRule};
+use pgrx::prelude::*;
+use std::cell::OnceCell;
+
+const TABLE: &str = "lockguard.maintenance_rules";
+
+/// The rules in force during one call: read when first needed, then kept.
+#[derive(Debug, Default)]
+pub struct Rules(OnceCell<Vec<MaintenanceRule>>);
+
+impl Rules {
+    pub fn get(&self) -> Result<&[MaintenanceRule], Error> {
+        if let Some(rules) = self.0.get() {
+            return Ok(rules);
+        }
+        let rules = in_force()?;
+        Ok(self.0.get_or_init(|| rules))
+    }
+}
+
+/// All rules. Never waits: should somebody hold ACCESS EXCLUSIVE on the table, that is an error.
+fn in_force() -> Result<Vec<MaintenanceRule>, Error> {
+    let table = catalog::resolve(TABLE).map_err(|_| Error::UnknownRelation {
+        message: format!("table {TABLE} does not exist"),
+        detail: None,
+        hint: Some("Is the extension lockguard created in this database?".into()),
+    })?;
+    if !catalog::try_lock_for_reading(table) {
+        return Err(Error::NotFree {
+            message: format!("{TABLE} is locked"),
+            detail: "Without it no session's class can be told.".into(),
+            hint: format!(
+                "See who holds it with: SELECT * FROM lockguard.blockers_of(ARRAY['{TABLE}'::regclass], 'AccessShareLock');"
+            ),
+        });
+    }
+    let query = "SELECT r.class, r.application_name, r.usename, r.backend_type, r.query, r.client_addr \
+                 FROM lockguard.maintenance_rules r";
+    Spi::connect(|client| {
+        let mut rules = vec![];
+        for row in client.select(query, None, &[])? {
+            let pattern = |column| {
+                Ok::<_, spi::Error>(row.get::<String>(column)?.as_deref().map(Pattern::new))
+            };
+            // The table's CHECK admits only classes that exist.
+            let Some(class) = row.get::<String>(1)?.as_deref().and_then(Class::from_name) else {
+                continue;
+            };
+            rules.push(MaintenanceRule {
+                class,
+                application_name: pattern(2)?,
+                usename: pattern(3)?,
+                backend_type: pattern(4)?,
+                query: pattern(5)?,
+                client_addr: pattern(6)?,
+            });
+        }
+        Ok(rules)
+    })
+    .map_err(|error: spi::Error| Error::Server(error.to_string()))
+}
