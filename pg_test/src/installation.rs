@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::account::Account;
 use crate::failure::{During, Failure};
 use crate::process::{self, Ending, RunFolder};
-use crate::setup::{Postgres, Toolchain};
+use crate::setup::{Postgres, Toolchain, python};
 
 /// How long copying or initdb may take, on a very slow disk.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -135,6 +135,21 @@ impl Installation {
         command.current_dir(self.folder().join("home"));
         self.0.account.apply(&mut command);
         command
+    }
+
+    /// The Python of a new virtual environment that holds `packages` (as pip spells them) from PyPI.
+    ///
+    /// Run it with [`crate::Database::command`], which gives it the connection (`PGHOST`, …).
+    pub fn virtual_environment(&self, packages: &[&str]) -> Result<PathBuf, Failure> {
+        let base_python = self.toolchain().python();
+        let kept = python::site_packages(base_python, packages)?;
+        let venv = self.new_folder("venv")?;
+        let mut make = self.command(base_python);
+        make.args(["-m", "venv", "--without-pip"]).arg(&venv);
+        finish(make, "make a Python virtual environment")?;
+        copy_contents(&kept, &python::find_in(&venv)?)?;
+        self.0.account.give_tree(&venv)?;
+        Ok(venv.join("bin/python"))
     }
 
     /// A freshly initialised data directory at `target`, which must not exist yet.

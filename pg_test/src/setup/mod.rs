@@ -7,6 +7,7 @@ mod build;
 mod cargo_pgrx;
 mod debian;
 mod postgres;
+pub(crate) mod python;
 mod report;
 mod requirements;
 mod unit_tests;

@@ -1,5 +1,6 @@
 //! The harness itself, against a real server: what the scenarios take for granted.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,68 +9,28 @@ use libtest_mimic::Trial;
 use pg_test::process::{self, Ending, Process};
 use pg_test::{Cluster, SessionOptions, SlowReader, wait_until};
 
-use crate::world::World;
+use crate::world::{World, scenarios};
 
 const SOON: Duration = Duration::from_secs(10);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    vec![
-        world.scenario(
-            "harness::a_fresh_database_has_the_extension",
-            a_fresh_database_has_the_extension,
-        ),
-        world.scenario(
-            "harness::a_statement_hangs_in_a_lock_queue_and_goes_on",
-            a_statement_hangs_in_a_lock_queue_and_goes_on,
-        ),
-        world.scenario(
-            "harness::notices_are_collected_as_they_arrive",
-            notices_are_collected_as_they_arrive,
-        ),
-        world.scenario(
-            "harness::a_session_dropped_mid_statement_lets_go_of_its_locks",
-            a_session_dropped_mid_statement_lets_go_of_its_locks,
-        ),
-        world.scenario(
-            "harness::options_reach_the_session",
-            options_reach_the_session,
-        ),
-        world.scenario(
-            "harness::an_error_tells_its_sqlstate",
-            an_error_tells_its_sqlstate,
-        ),
-        world.scenario(
-            "harness::a_slowly_read_dump_keeps_its_lock",
-            a_slowly_read_dump_keeps_its_lock,
-        ),
-        world.scenario(
-            "harness::a_dump_read_at_full_speed_ends_well",
-            a_dump_read_at_full_speed_ends_well,
-        ),
-        world.scenario(
-            "harness::programs_do_not_see_our_environment",
-            programs_do_not_see_our_environment,
-        ),
-        world.scenario(
-            "harness::settings_and_data_survive_a_restart",
-            settings_and_data_survive_a_restart,
-        ),
-        world.scenario(
-            "harness::a_crashed_server_recovers",
-            a_crashed_server_recovers,
-        ),
-        world.scenario(
-            "harness::a_standby_follows_its_primary",
-            a_standby_follows_its_primary,
-        ),
-        world.scenario(
-            "harness::a_dropped_process_is_gone",
-            a_dropped_process_is_gone,
-        ),
-        world.scenario(
-            "harness::a_child_outlives_the_thread_that_asked_for_it",
-            a_child_outlives_the_thread_that_asked_for_it,
-        ),
+    scenarios![
+        world;
+        a_fresh_database_has_the_extension,
+        a_statement_hangs_in_a_lock_queue_and_goes_on,
+        notices_are_collected_as_they_arrive,
+        a_session_dropped_mid_statement_lets_go_of_its_locks,
+        options_reach_the_session,
+        an_error_tells_its_sqlstate,
+        a_slowly_read_dump_keeps_its_lock,
+        a_dump_read_at_full_speed_ends_well,
+        programs_do_not_see_our_environment,
+        a_virtual_environment_has_its_packages,
+        settings_and_data_survive_a_restart,
+        a_crashed_server_recovers,
+        a_standby_follows_its_primary,
+        a_dropped_process_is_gone,
+        a_child_outlives_the_thread_that_asked_for_it,
     ]
 }
 
@@ -237,6 +198,20 @@ fn programs_do_not_see_our_environment(world: &World) {
         .stdout;
     assert_eq!(who.trim(), world.installation().account().name());
     assert_ne!(who.trim(), "root");
+}
+
+fn a_virtual_environment_has_its_packages(world: &World) {
+    let python = world
+        .installation()
+        .virtual_environment(&["sqlparse"])
+        .unwrap();
+    let mut import = world.installation().command(python);
+    import.args(["-c", "import sqlparse; print(sqlparse.__file__)"]);
+    let file = process::run(import).unwrap().expect_success().stdout;
+    assert!(
+        Path::new(&file).starts_with(world.installation().folder()),
+        "{file}"
+    );
 }
 
 fn settings_and_data_survive_a_restart(world: &World) {

@@ -43,12 +43,23 @@ impl World {
         self.cluster().create_database().unwrap()
     }
 
-    /// A scenario for the runner: `claim` is its name, `body` panics when it does not hold.
-    pub fn scenario(self: &Arc<Self>, claim: &str, body: fn(&World)) -> Trial {
+    /// A scenario for the runner: the path of its function is its claim, `body` panics when it does not hold.
+    ///
+    /// Called by [`scenarios!`].
+    pub fn scenario(self: &Arc<Self>, path: &str, body: fn(&World)) -> Trial {
         let world = Arc::clone(self);
-        Trial::test(claim, move || {
+        // "all::" is this program, which says nothing.
+        Trial::test(path.trim_start_matches("all::"), move || {
             body(&world);
             Ok(())
         })
     }
 }
+
+/// The trials of a module: `scenarios![world; claim, another_claim]`, each the name of a function.
+macro_rules! scenarios {
+    ($world:expr; $($body:ident),* $(,)?) => {
+        vec![$($world.scenario(concat!(module_path!(), "::", stringify!($body)), $body)),*]
+    };
+}
+pub(crate) use scenarios;
