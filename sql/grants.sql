@@ -2,7 +2,6 @@
 -- would, so that everybody may call them; the rules decide what counts as maintenance, and belong to
 -- the extension's owner.
 
-COMMENT ON SCHEMA lockguard IS 'lockguard: who stands in the way of a lock, and preempting maintenance';
 GRANT USAGE ON SCHEMA lockguard TO PUBLIC;
 GRANT SELECT ON lockguard.maintenance_rules TO PUBLIC;
 REVOKE ALL ON FUNCTION lockguard.protect_builtin_rules() FROM PUBLIC;

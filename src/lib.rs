@@ -24,6 +24,7 @@ mod survey;
 
 ::pgrx::pg_module_magic!(name, version);
 
+pgrx::extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 pgrx::extension_sql_file!("../sql/maintenance_rules.sql", name = "maintenance_rules");
 pgrx::extension_sql_file!(
     "../sql/functions.sql",

@@ -121,9 +121,9 @@ fn refusals_name_the_place_and_the_nearest_word() {
             None,
         ),
         (
-            json!({"relations": ["a"], "mode": "AccessExclusive"}),
+            json!({"relations": ["a"], "mode": "AccessExclusiv"}),
             "$.mode",
-            Some("AccessExclusiveLock"),
+            Some("ACCESS EXCLUSIVE"),
         ),
         (
             json!({"relations": ["a"], "signal": "terminat"}),
