@@ -17,6 +17,9 @@ use crate::setup::{Postgres, Toolchain, python};
 /// How long copying or initdb may take, on a very slow disk.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Folders that no running server or program reads, and half of all files.
+const UNUSED: [&str; 4] = ["bitcode", "doc", "man", "pgxs"];
+
 /// A private PostgreSQL, removed with everything that was made in it when the last handle is dropped.
 #[derive(Clone)]
 pub struct Installation(Arc<Inner>);
@@ -45,9 +48,9 @@ impl Installation {
             std::fs::create_dir(dir).during(format!("create {}", dir.display()))?;
         }
         for part in parts(toolchain.postgres()) {
-            copy_contents(part, &below(&root, part))?;
+            copy_contents(part, &below(&root, part), &UNUSED)?;
         }
-        copy_contents(staged, &root)?;
+        copy_contents(staged, &root, &[])?;
         account.give_tree(folder.path())?;
         let bindir = below(&root, &toolchain.postgres().bindir);
         let (template, next_number) = (Mutex::new(None), Mutex::new(1));
@@ -147,7 +150,7 @@ impl Installation {
         let mut make = self.command(base_python);
         make.args(["-m", "venv", "--without-pip"]).arg(&venv);
         finish(make, "make a Python virtual environment")?;
-        copy_contents(&kept, &python::find_in(&venv)?)?;
+        copy_contents(&kept, &python::find_in(&venv)?, &[])?;
         self.0.account.give_tree(&venv)?;
         Ok(venv.join("bin/python"))
     }
@@ -214,13 +217,24 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Copies what is in `source` into `target`, over what is there.
-fn copy_contents(source: &Path, target: &Path) -> Result<(), Failure> {
-    let what = format!("copy {}", source.display());
-    std::fs::create_dir_all(target).during(&what)?;
-    let mut copy = Command::new("cp");
-    copy.arg("-a").arg(source.join(".")).arg(target);
-    finish(copy, &what)
+/// Copies what is in `source` into `target`, over what is there, with permissions but without owners;
+/// folders of the names `skipped` are left out.
+fn copy_contents(source: &Path, target: &Path, skipped: &[&str]) -> Result<(), Failure> {
+    std::fs::create_dir_all(target).during(format!("create {}", target.display()))?;
+    for entry in std::fs::read_dir(source).during(format!("read {}", source.display()))? {
+        let entry = entry.during(format!("read {}", source.display()))?;
+        let (from, to) = (entry.path(), target.join(entry.file_name()));
+        // What a link leads to is copied: out of its place it would lead elsewhere.
+        let Ok(metadata) = std::fs::metadata(&from) else {
+            continue;
+        };
+        if metadata.is_file() {
+            std::fs::copy(&from, &to).during(format!("copy {}", from.display()))?;
+        } else if metadata.is_dir() && !skipped.iter().any(|name| entry.file_name() == *name) {
+            copy_contents(&from, &to, skipped)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a short program to its end.

@@ -42,6 +42,9 @@ pub(super) fn find_or_install(report: &Report) -> Result<PathBuf, Failure> {
         "install",
         "--locked",
         "--force",
+        // The default features add a second TLS library beside the one that it uses: OpenSSL, with
+        // headers and pkg-config to be installed first.
+        "--no-default-features",
         "cargo-pgrx",
         "--version",
         &format!("={wanted}"),
