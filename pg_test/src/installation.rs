@@ -4,8 +4,10 @@
 //! places to each other: so bin, lib and share are copied under one root with their absolute paths below
 //! it. The system's own files are only read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,11 +29,13 @@ pub struct Installation(Arc<Inner>);
 struct Inner {
     folder: RunFolder,
     bindir: PathBuf,
+    /// Libraries that the programs need beside the system's.
+    libdir: Option<PathBuf>,
     account: Account,
     toolchain: Toolchain,
     /// A freshly initialised data directory that new clusters are copied from, once there is one.
     template: Mutex<Option<PathBuf>>,
-    next_number: Mutex<u32>,
+    next_number: AtomicU32,
 }
 
 impl Installation {
@@ -51,12 +55,14 @@ impl Installation {
             copy_contents(part, &below(&root, part), &UNUSED)?;
         }
         copy_contents(staged, &root, &[])?;
+        let libdir = copy_libraries(toolchain.postgres(), &folder.path().join("lib"))?;
         account.give_tree(folder.path())?;
         let bindir = below(&root, &toolchain.postgres().bindir);
-        let (template, next_number) = (Mutex::new(None), Mutex::new(1));
+        let (template, next_number) = (Mutex::new(None), AtomicU32::new(1));
         Ok(Self(Arc::new(Inner {
             folder,
             bindir,
+            libdir,
             account,
             toolchain,
             template,
@@ -71,15 +77,7 @@ impl Installation {
 
     /// A new empty folder in it that belongs to the servers' account.
     pub fn new_folder(&self, name: &str) -> Result<PathBuf, Failure> {
-        let number = {
-            let mut next = self
-                .0
-                .next_number
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *next += 1;
-            *next - 1
-        };
+        let number = self.0.next_number.fetch_add(1, Ordering::Relaxed);
         let path = self.folder().join(format!("{name}{number}"));
         std::fs::create_dir(&path).during(format!("create {}", path.display()))?;
         self.0.account.give(&path)?;
@@ -134,6 +132,9 @@ impl Installation {
             format!("{}:/usr/local/bin:/usr/bin:/bin", self.0.bindir.display()),
         );
         command.env("HOME", self.folder().join("home"));
+        if let Some(libdir) = &self.0.libdir {
+            command.env("LD_LIBRARY_PATH", libdir);
+        }
         command.env("LANG", "C.UTF-8").env("TZ", "UTC");
         command.current_dir(self.folder().join("home"));
         self.0.account.apply(&mut command);
@@ -191,25 +192,66 @@ impl Installation {
     }
 }
 
-/// The folders to copy: PostgreSQL's own, and libpq's where it is part of the same tree.
+/// The folders to copy, none of them inside another.
 fn parts(postgres: &Postgres) -> Vec<&Path> {
-    let mut parts: Vec<&Path> = vec![&postgres.bindir, &postgres.pkglibdir, &postgres.sharedir];
-    let tree = postgres
-        .bindir
-        .parent()
-        .filter(|tree| *tree != Path::new("/") && *tree != Path::new("/usr"));
-    if tree.is_some_and(|tree| postgres.libdir.starts_with(tree)) {
-        parts.push(&postgres.libdir);
+    let all = [&*postgres.bindir, &postgres.pkglibdir, &postgres.sharedir];
+    all.into_iter()
+        .filter(|part| {
+            !all.iter()
+                .any(|other| part != other && part.starts_with(other))
+        })
+        .collect()
+}
+
+/// The libraries that an installation outside the system's folders brings along, libpq above all.
+///
+/// Its programs may know their place only relative to their own, which is another in the copy.
+fn own_libraries(postgres: &Postgres) -> BTreeSet<PathBuf> {
+    if postgres.bindir.starts_with("/usr/lib") {
+        return BTreeSet::new();
     }
-    // A folder inside another is copied with it.
-    parts.sort();
-    parts.dedup();
-    let all = parts.clone();
-    parts.retain(|part| {
-        !all.iter()
-            .any(|other| part != other && part.starts_with(other))
-    });
-    parts
+    let mut listing = Command::new("ldd");
+    listing.args(
+        [
+            "initdb",
+            "pg_basebackup",
+            "pg_dump",
+            "pgbench",
+            "postgres",
+            "psql",
+        ]
+        .map(|name| postgres.bindir.join(name)),
+    );
+    listing.arg(postgres.pkglibdir.join("libpqwalreceiver.so"));
+    // A static program makes ldd fail, and one that is missing too: what it did list is what we want.
+    let listed = process::run(listing)
+        .map(|captured| captured.stdout)
+        .unwrap_or_default();
+    listed
+        .lines()
+        .filter_map(|line| line.split_once("=> ")?.1.split(' ').next())
+        .map(PathBuf::from)
+        .filter(|path| {
+            path.is_absolute()
+                && !["/lib", "/lib64", "/usr"]
+                    .iter()
+                    .any(|system| path.starts_with(system))
+        })
+        .collect()
+}
+
+/// Copies those libraries to `target`; `None` when there are none.
+fn copy_libraries(postgres: &Postgres, target: &Path) -> Result<Option<PathBuf>, Failure> {
+    let libraries = own_libraries(postgres);
+    if libraries.is_empty() {
+        return Ok(None);
+    }
+    std::fs::create_dir(target).during(format!("create {}", target.display()))?;
+    for library in &libraries {
+        let to = target.join(library.file_name().unwrap_or_default());
+        std::fs::copy(library, to).during(format!("copy {}", library.display()))?;
+    }
+    Ok(Some(target.to_path_buf()))
 }
 
 /// `path`, an absolute one, below `root`.

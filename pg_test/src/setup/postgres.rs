@@ -76,8 +76,6 @@ pub struct Postgres {
     pub bindir: PathBuf,
     /// Loadable modules.
     pub pkglibdir: PathBuf,
-    /// libpq, for programs that find it relative to their own place.
-    pub libdir: PathBuf,
     /// Catalog data, time zones, extension scripts.
     pub sharedir: PathBuf,
     /// Headers for server-side code.
@@ -120,7 +118,6 @@ impl Postgres {
             major,
             bindir: value("BINDIR")?.into(),
             pkglibdir: value("PKGLIBDIR")?.into(),
-            libdir: value("LIBDIR")?.into(),
             sharedir: value("SHAREDIR")?.into(),
             include_server: value("INCLUDEDIR-SERVER")?.into(),
             version,
