@@ -30,3 +30,8 @@ pub fn before_signal(victim: &Sighting, act: Act, target: &str) {
         )
     );
 }
+
+/// Takes back the line before: the signal was not sent.
+pub fn not_signalled(pid: i32) {
+    log!("lockguard did not signal pid {pid}: its transaction had just ended");
+}

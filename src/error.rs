@@ -1,5 +1,6 @@
 //! The one error type, and what each error tells the client: SQLSTATE, message, detail, hint.
 
+use crate::lock::{LockMode, UnknownMode};
 use crate::policy::Problem;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -36,6 +37,13 @@ pub enum Error {
         detail: String,
         hint: String,
     },
+    /// Who is in the way waits for this very transaction.
+    #[error("{message}")]
+    Deadlock {
+        message: String,
+        detail: String,
+        hint: String,
+    },
     /// A query of ours failed in a way that is no ERROR of the server.
     #[error("{0}")]
     Server(String),
@@ -44,6 +52,22 @@ pub enum Error {
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Error {
         Error::Policy(problem)
+    }
+}
+
+impl From<UnknownMode> for Error {
+    fn from(unknown: UnknownMode) -> Error {
+        let hint = match unknown.nearest {
+            Some(word) => format!("Perhaps you meant \"{word}\"."),
+            None => format!(
+                "Valid are: {}.",
+                LockMode::ALL.map(LockMode::name).join(", ")
+            ),
+        };
+        Error::Argument {
+            message: unknown.to_string(),
+            hint: Some(hint),
+        }
     }
 }
 
@@ -57,6 +81,7 @@ impl Error {
             Error::UnknownRelation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
             Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::NotFree { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            Error::Deadlock { .. } => PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
             Error::Server(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -65,7 +90,7 @@ impl Error {
         match self {
             Error::Policy(problem) => Some(format!("At {} in the policy.", problem.path)),
             Error::UnknownRelation { detail, .. } => detail.clone(),
-            Error::NotFree { detail, .. } => Some(detail.clone()),
+            Error::NotFree { detail, .. } | Error::Deadlock { detail, .. } => Some(detail.clone()),
             Error::Argument { .. }
             | Error::Null(_)
             | Error::NotAllowed { .. }
@@ -78,7 +103,9 @@ impl Error {
             Error::Policy(problem) => problem.hint.clone(),
             Error::Argument { hint, .. } => hint.clone(),
             Error::UnknownRelation { hint, .. } => hint.clone(),
-            Error::NotAllowed { hint, .. } | Error::NotFree { hint, .. } => Some(hint.clone()),
+            Error::NotAllowed { hint, .. }
+            | Error::NotFree { hint, .. }
+            | Error::Deadlock { hint, .. } => Some(hint.clone()),
             Error::Null(_) | Error::Server(_) => None,
         }
     }

@@ -124,6 +124,26 @@ pub fn behind_the_queue(
     }
 }
 
+/// Whether a session waits, at any distance, for the process with that pid.
+pub fn waits_for(who: Identity, pid: i32) -> bool {
+    let mut seen: Vec<i32> = vec![];
+    let mut next: Vec<i32> = who.pid().into_iter().collect();
+    while let Some(waiter) = next.pop() {
+        if waiter == pid {
+            return true;
+        }
+        if !seen.contains(&waiter) {
+            seen.push(waiter);
+            next.extend(
+                locks::blocking_pids(waiter)
+                    .into_iter()
+                    .filter(|pid| *pid != 0),
+            );
+        }
+    }
+    false
+}
+
 /// Fills in what is known of the sessions, and leaves out those that have gone meanwhile.
 fn described(found: Vec<InWay>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
     if found.is_empty() {

@@ -8,13 +8,14 @@ use crate::audit;
 use crate::decide::{Act, Await, Decision, Step, decide};
 use crate::error::Error;
 use crate::lock::{LockMode, LockTag};
+use crate::pg::memory::Scratch;
 use crate::pg::process::{self, Delivery};
 use crate::pg::{activity, locks, wait};
 use crate::policy::{OnTimeout, Policy, Target};
 use crate::report::{self, Row};
 use crate::rules::Rules;
-use crate::session::{Identity, Process};
-use crate::survey::Sighting;
+use crate::session::{Identity, Process, Session};
+use crate::survey::{self, Sighting};
 use progress::Progress;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -66,8 +67,10 @@ enum End {
 
 impl Call<'_> {
     fn run(&mut self) -> Result<Vec<Row>, Error> {
+        let mut scratch = Scratch::new();
         let end = loop {
-            let look = self.aim.look(&self.rules)?;
+            let (aim, rules) = (&mut self.aim, &self.rules);
+            let look = scratch.run(|| aim.look(rules))?;
             let Look::InWay {
                 sightings,
                 is_new_wait,
@@ -80,6 +83,7 @@ impl Call<'_> {
             }
             self.watch.look(&sightings);
             let decisions = self.decide(&sightings);
+            scratch.run(|| self.refuse_deadlock(&decisions))?;
             self.progress.begin(&self.aim, &self.watch);
             if let Some(end) = self.follow(&sightings, &decisions)? {
                 break end;
@@ -112,6 +116,40 @@ impl Call<'_> {
                 hint: "See who they are with \"dry_run\", then raise max_victims or wait for a better time.".into(),
             }),
         }
+    }
+
+    /// A holder that is not preempted and itself waits for this transaction will wait for ever, and
+    /// so would we.
+    fn refuse_deadlock(&self, decisions: &[(Vec<Identity>, Decision)]) -> Result<(), Error> {
+        for (who, decision) in decisions {
+            let Step::Await {
+                whom,
+                why: Await::Staying | Await::Passing,
+                ..
+            } = &decision.step
+            else {
+                continue;
+            };
+            for identity in whom.iter().map(|i| who[*i]) {
+                let waits = self
+                    .watch
+                    .session(identity)
+                    .is_some_and(Session::waits_for_a_lock);
+                if waits && survey::waits_for(identity, process::own_pid()) {
+                    let name = self.watch.name(identity);
+                    return Err(Error::Deadlock {
+                        message: format!("deadlock: {name}, in the way of {}, waits for this transaction", self.aim),
+                        detail: format!(
+                            "Process {} waits for {name}, which waits for a lock that process {} holds.",
+                            process::own_pid(),
+                            process::own_pid(),
+                        ),
+                        hint: "Roll back, and call it at the start of the transaction, before anything else is locked.".into(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Does what the decisions ask for, and tells the end if this is it.
@@ -158,7 +196,7 @@ impl Call<'_> {
             }
             for sighting in first_of_each(sightings) {
                 if let Some(act) = acts.get(&sighting.session.identity) {
-                    self.signal(sighting, *act)?;
+                    self.signal(sighting, *act);
                 }
             }
             return Ok(None);
@@ -175,23 +213,22 @@ impl Call<'_> {
         Ok(None)
     }
 
-    fn signal(&mut self, victim: &Sighting, act: Act) -> Result<(), Error> {
+    fn signal(&mut self, victim: &Sighting, act: Act) {
         let session = &victim.session;
         let Identity::Backend { pid, transaction } = session.identity else {
-            return Ok(());
+            return;
         };
-        audit::before_signal(victim, act, &self.aim.to_string());
-        let is_same =
-            activity::backend_start(pid) == session.backend_start && is_still_in_way(victim);
-        let delivery = match is_same {
-            true => process::signal(pid, transaction, act == Act::Terminate),
-            false => Delivery::Gone,
-        };
-        // Refused or gone: the next look tells.
-        if delivery == Delivery::Sent {
-            self.watch.sent(session.identity, act);
+        // Whoever interrupts the call wants nothing more done.
+        wait::answer_interrupts();
+        if activity::backend_start(pid) != session.backend_start || !is_still_in_way(victim) {
+            return;
         }
-        Ok(())
+        audit::before_signal(victim, act, &self.aim.to_string());
+        match process::signal(pid, transaction, act == Act::Terminate) {
+            Delivery::Sent => self.watch.sent(session.identity, act),
+            // The next look tells what there is then.
+            Delivery::Gone | Delivery::Refused => audit::not_signalled(pid),
+        }
     }
 
     /// Waits for one of those in the way: the others are looked at afterwards.

@@ -353,7 +353,7 @@ proptest! {
     fn only_what_policy_names_is_signalled_and_never_in_vain(
         sessions in sessions(), policy in policies(), has_signalled in any::<bool>(), default in any::<bool>(),
     ) {
-        let policy = if default { super::tests::policy() } else { policy };
+        let policy = if default { self::policy() } else { policy };
         let standings: Vec<Standing<'_>> = sessions
             .iter()
             .map(|(session, class, age, hold, from_start, sent)| Standing {

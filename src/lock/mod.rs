@@ -7,7 +7,7 @@
 mod mode;
 mod tag;
 
-pub use mode::{LockMode, ModeSet};
+pub use mode::{LockMode, ModeSet, UnknownMode};
 pub use tag::LockTag;
 
 /// A relation of the current database, by its OID in `pg_class`.

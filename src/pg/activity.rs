@@ -151,12 +151,12 @@ unsafe fn read(identity: Identity, status: &pg_sys::PgBackendStatus) -> Option<S
 /// # Safety
 /// Null or a string.
 unsafe fn text(string: *const c_char) -> Option<String> {
+    if string.is_null() {
+        return None;
+    }
     // SAFETY: as promised.
-    (!string.is_null()).then(|| {
-        unsafe { CStr::from_ptr(string) }
-            .to_string_lossy()
-            .into_owned()
-    })
+    let text = unsafe { CStr::from_ptr(string) };
+    Some(text.to_string_lossy().into_owned())
 }
 
 fn stamp(stamp: pg_sys::TimestampTz) -> Option<Timestamp> {

@@ -184,7 +184,7 @@ pub fn indexes(table: RelationId) -> Vec<RelationId> {
             &mut key,
             pg_sys::Anum_pg_index_indrelid as pg_sys::AttrNumber,
             pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::Oid::from_u32(pg_sys::F_OIDEQ as u32),
+            pg_sys::Oid::from_u32(pg_sys::F_OIDEQ),
             pg_sys::Oid::from_u32(table).into(),
         );
         let catalog = pg_sys::table_open(

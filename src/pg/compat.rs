@@ -92,12 +92,12 @@ pub(super) unsafe fn local_activity(index: i32) -> *mut pg_sys::LocalPgBackendSt
 pub(super) mod roles {
     use pgrx::pg_sys;
 
-    pub const READ_ALL_STATS: pg_sys::Oid = oid(pg_sys::ROLE_PG_READ_ALL_STATS as u32);
-    pub const SIGNAL_BACKEND: pg_sys::Oid = oid(pg_sys::ROLE_PG_SIGNAL_BACKEND as u32);
+    pub const READ_ALL_STATS: pg_sys::Oid = oid(pg_sys::ROLE_PG_READ_ALL_STATS);
+    pub const SIGNAL_BACKEND: pg_sys::Oid = oid(pg_sys::ROLE_PG_SIGNAL_BACKEND);
     /// Who may signal autovacuum workers without being superuser: nobody before 18.
     #[cfg(feature = "pg18")]
     pub const SIGNAL_AUTOVACUUM: Option<pg_sys::Oid> =
-        Some(oid(pg_sys::ROLE_PG_SIGNAL_AUTOVACUUM_WORKER as u32));
+        Some(oid(pg_sys::ROLE_PG_SIGNAL_AUTOVACUUM_WORKER));
     #[cfg(not(feature = "pg18"))]
     pub const SIGNAL_AUTOVACUUM: Option<pg_sys::Oid> = None;
 
@@ -109,15 +109,14 @@ pub(super) mod roles {
 /// What the server exports and pgrx 0.18.1 does not bind. Each goes through pgrx's boundary, which
 /// turns an ERROR into an unwinding that runs Rust's destructors.
 pub(super) mod unbound {
-    use core::ffi::c_int;
     use pgrx::pg_sys::{self, ffi::pg_guard_ffi_boundary};
 
     mod server {
-        use super::{c_int, pg_sys};
+        use super::pg_sys;
 
         unsafe extern "C-unwind" {
             #[cfg(any(feature = "pg15", feature = "pg16"))]
-            pub fn BackendIdGetProc(backend_id: c_int) -> *mut pg_sys::PGPROC;
+            pub fn BackendIdGetProc(backend_id: core::ffi::c_int) -> *mut pg_sys::PGPROC;
 
             pub fn TwoPhaseGetXidByVirtualXID(
                 vxid: pg_sys::VirtualTransactionId,
@@ -137,7 +136,7 @@ pub(super) mod unbound {
     /// # Safety
     /// As for any function of the server.
     #[cfg(any(feature = "pg15", feature = "pg16"))]
-    pub unsafe fn backend_id_get_proc(backend_id: c_int) -> *mut pg_sys::PGPROC {
+    pub unsafe fn backend_id_get_proc(backend_id: core::ffi::c_int) -> *mut pg_sys::PGPROC {
         // SAFETY: any number is checked there.
         unsafe { pg_guard_ffi_boundary(|| server::BackendIdGetProc(backend_id)) }
     }

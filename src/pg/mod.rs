@@ -13,6 +13,7 @@ pub mod extension;
 pub mod interval;
 pub mod locks;
 mod lwlock;
+pub mod memory;
 pub mod prepared;
 pub mod process;
 pub mod roles;

@@ -97,12 +97,11 @@ fn find(pid: i32) -> *mut pg_sys::PGPROC {
 /// The transaction that the process with that pid, or its leader, is in; none if it is in none.
 pub fn by_pid(pid: i32) -> Option<Identity> {
     let proc = find(pid);
-    // SAFETY: not null, hence in the array.
     if proc.is_null() {
-        None
-    } else {
-        unsafe { leader(proc) }
+        return None;
     }
+    // SAFETY: not null, hence in the array.
+    unsafe { leader(proc) }
 }
 
 /// Whether there is a server process with that pid.

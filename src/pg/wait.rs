@@ -69,6 +69,11 @@ pub fn for_transaction(who: Identity, limit: Duration) -> bool {
     }
 }
 
+/// Raises the error of a cancel, of `statement_timeout` or of a terminate that has arrived.
+pub fn answer_interrupts() {
+    check_for_interrupts!();
+}
+
 /// Sleeps on the process's latch for that long (a millisecond at least), or until something wakes it.
 pub fn sleep(length: Duration) {
     let milliseconds = length.as_millis().clamp(1, 86_400_000) as core::ffi::c_long;
@@ -82,5 +87,5 @@ pub fn sleep(length: Duration) {
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
-    check_for_interrupts!();
+    answer_interrupts();
 }
