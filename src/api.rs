@@ -27,7 +27,10 @@ fn or_raise<T>(result: Result<T, Error>) -> T {
 
 /// `lockguard.blockers_of(relations regclass[], mode text)`
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity, reason = "the macro reads the columns from the signature")]
+#[allow(
+    clippy::type_complexity,
+    reason = "the macro reads the columns from the signature"
+)]
 fn blockers_of(
     relations: Option<Array<'_, pg_sys::Oid>>,
     mode: Option<&str>,
@@ -108,7 +111,10 @@ fn blockers(
 
 /// `lockguard.preempt_maintenance(policy jsonb)`
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity, reason = "the macro reads the columns from the signature")]
+#[allow(
+    clippy::type_complexity,
+    reason = "the macro reads the columns from the signature"
+)]
 fn preempt_maintenance(
     policy: Option<AnyElement>,
 ) -> TableIterator<

@@ -5,7 +5,7 @@ mod target;
 mod watch;
 
 use crate::audit;
-use crate::decide::{Act, Await, Decision, Step, decide};
+use crate::decide::{Act, Await, Decision, Stance, Step, decide};
 use crate::error::Error;
 use crate::lock::{LockMode, LockTag};
 use crate::pg::memory::Scratch;
@@ -17,7 +17,7 @@ use crate::rules::Rules;
 use crate::session::{Identity, Process, Session};
 use crate::survey::{self, Sighting};
 use progress::Progress;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use target::{Aim, Look};
 use watch::Watch;
@@ -26,6 +26,9 @@ use watch::Watch;
 const SLICE: Duration = Duration::from_secs(1);
 /// How often a session that must not be waited for by its transaction is looked at.
 const POLL: Duration = Duration::from_millis(10);
+
+/// How long to let be who is just letting go.
+const SOON: Duration = Duration::from_millis(1);
 
 /// Makes the way free as the policy says, and tells of everybody who stood in it.
 ///
@@ -194,48 +197,53 @@ impl Call<'_> {
             if let Some(allowed) = self.policy.max_victims.filter(|allowed| needed > *allowed) {
                 return Ok(Some(End::TooMany { needed, allowed }));
             }
+            let mut has_sent = false;
             for sighting in first_of_each(sightings) {
                 if let Some(act) = acts.get(&sighting.session.identity) {
-                    self.signal(sighting, *act);
+                    has_sent |= self.signal(sighting, *act);
                 }
+            }
+            if !has_sent {
+                // All of them were just letting go.
+                wait::sleep(SOON);
             }
             return Ok(None);
         }
         self.progress.waiting(&self.aim, &awaited, &self.watch);
-        let limit = [
-            Some(left),
-            within,
-            Some(SLICE),
-            Some(self.progress.until_next()),
-        ];
-        let limit = limit.into_iter().flatten().min().unwrap_or(POLL);
-        self.wait(awaited.first().copied(), limit);
+        let limit = left
+            .min(within.unwrap_or(SLICE))
+            .min(SLICE)
+            .min(self.progress.until_next());
+        match awaited.first() {
+            Some((who, why)) => self.wait(*who, *why, limit),
+            None => wait::sleep(left.min(POLL)),
+        }
         Ok(None)
     }
 
-    fn signal(&mut self, victim: &Sighting, act: Act) {
+    /// Signals one session, if it still stands in the way as it was judged, and tells whether it did.
+    fn signal(&mut self, victim: &Sighting, act: Act) -> bool {
         let session = &victim.session;
         let Identity::Backend { pid, transaction } = session.identity else {
-            return;
+            return false;
         };
         // Whoever interrupts the call wants nothing more done.
         wait::answer_interrupts();
         if activity::backend_start(pid) != session.backend_start || !is_still_in_way(victim) {
-            return;
+            return false;
         }
         audit::before_signal(victim, act, &self.aim.to_string());
-        match process::signal(pid, transaction, act == Act::Terminate) {
+        let delivery = process::signal(pid, transaction, act == Act::Terminate);
+        match delivery {
             Delivery::Sent => self.watch.sent(session.identity, act),
             // The next look tells what there is then.
             Delivery::Gone | Delivery::Refused => audit::not_signalled(pid),
         }
+        delivery == Delivery::Sent
     }
 
     /// Waits for one of those in the way: the others are looked at afterwards.
-    fn wait(&mut self, whom: Option<(Identity, Await)>, limit: Duration) {
-        let Some((who, why)) = whom else {
-            return wait::sleep(limit.min(POLL));
-        };
+    fn wait(&mut self, who: Identity, why: Await, limit: Duration) {
         let is_ours_to_end = why == Await::Signalled;
         let by_transaction = match self.watch.session(who) {
             // Core cancels an autovacuum worker whose transaction somebody waits for.
@@ -250,23 +258,25 @@ impl Call<'_> {
             && who.pid().and_then(process::by_pid) == Some(who)
         {
             // It has let go of its own id, and not yet of all else: do not spin meanwhile.
-            wait::sleep(Duration::from_millis(1));
+            wait::sleep(SOON);
         }
     }
 
     /// Decides for each group of sessions that stand in one way: for the whole target, or with
     /// `"all"` for each relation by itself.
     fn decide(&mut self, sightings: &[Sighting]) -> Vec<(Vec<Identity>, Decision)> {
-        let mut groups: Vec<(Option<LockTag>, Vec<&Sighting>)> = vec![];
+        let mut groups: Vec<Vec<&Sighting>> = vec![];
+        let mut places: HashMap<Option<LockTag>, usize> = HashMap::new();
         for sighting in sightings {
             let key = matches!(self.policy.target, Target::All).then_some(sighting.tag);
-            match groups.iter_mut().find(|(k, _)| *k == key) {
-                Some((_, members)) => members.push(sighting),
-                None => groups.push((key, vec![sighting])),
+            let place = *places.entry(key).or_insert(groups.len());
+            if place == groups.len() {
+                groups.push(vec![]);
             }
+            groups[place].push(sighting);
         }
         let mut decisions = vec![];
-        for (_, members) in groups {
+        for members in groups {
             let standings = self.watch.standings(&members);
             let decision = decide(&standings, self.policy, self.watch.has_signalled());
             let who: Vec<Identity> = standings.iter().map(|s| s.session.identity).collect();
@@ -285,7 +295,7 @@ impl Call<'_> {
         };
         self.watch.look(&sightings);
         let mut rows: Vec<Row> = vec![];
-        let mut told: Vec<Identity> = vec![];
+        let mut told: HashSet<Identity> = HashSet::new();
         for (who, decision) in self.decide(&sightings) {
             let blockers: Vec<String> = match &decision.step {
                 Step::Await {
@@ -296,8 +306,7 @@ impl Call<'_> {
                 _ => vec![],
             };
             for (identity, stance) in who.iter().zip(&decision.stances) {
-                if !told.contains(identity) {
-                    told.push(*identity);
+                if *stance != Stance::Queued && told.insert(*identity) {
                     rows.extend(self.watch.dry_row(*identity, *stance, &blockers));
                 }
             }
@@ -315,16 +324,11 @@ fn is_still_in_way(victim: &Sighting) -> bool {
         .any(|found| found.granted && found.who == victim.session.identity)
 }
 
-/// Each session once, as first seen.
+/// Each session once, as first seen holding.
 fn first_of_each(sightings: &[Sighting]) -> Vec<&Sighting> {
-    let mut seen: Vec<Identity> = vec![];
+    let mut seen: HashSet<Identity> = HashSet::new();
     sightings
         .iter()
-        .filter(|s| s.granted)
-        .filter(|s| {
-            let is_new = !seen.contains(&s.session.identity);
-            seen.push(s.session.identity);
-            is_new
-        })
+        .filter(|s| s.granted && seen.insert(s.session.identity))
         .collect()
 }

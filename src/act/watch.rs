@@ -57,7 +57,7 @@ impl Watch {
         self.tracks
             .iter_mut()
             .for_each(|t| t.gone = t.gone.or(Some(now)));
-        for (sighting, granted) in each_session(sightings) {
+        for (sighting, granted) in each_session(sightings.iter()) {
             let i = self.place(sighting, granted, now);
             let track = &mut self.tracks[i];
             track.hold = match (granted, track.hold) {
@@ -118,17 +118,15 @@ impl Watch {
 
     /// These sessions, each once, as the decision needs them.
     pub fn standings(&self, sightings: &[&Sighting]) -> Vec<Standing<'_>> {
-        let mut places: Vec<usize> = vec![];
-        for sighting in sightings {
-            if let Some(i) = self.by_identity.get(&sighting.session.identity)
-                && !places.contains(i)
-            {
-                places.push(*i);
-            }
-        }
-        places
+        each_session(sightings.iter().copied())
             .into_iter()
-            .map(|i| self.standing(&self.tracks[i]))
+            .filter_map(|(sighting, granted)| {
+                let i = self.by_identity.get(&sighting.session.identity)?;
+                let standing = self.standing(&self.tracks[*i]);
+                // It may hold one relation and be queued for another.
+                let hold = if granted { standing.hold } else { Hold::Queued };
+                Some(Standing { hold, ..standing })
+            })
             .collect()
     }
 
@@ -176,6 +174,10 @@ impl Watch {
             };
             let is_long = is_long(&self.standing(&self.tracks[i]), *stance);
             let track = &mut self.tracks[i];
+            if *stance == Stance::Queued && track.hold != Hold::Queued {
+                // Queued for one relation, it holds another, and is told of as a holder.
+                continue;
+            }
             track.stance = *stance;
             track.counts |= match stance {
                 Stance::Queued => false,
@@ -277,12 +279,9 @@ impl Watch {
         }
     }
 
-    /// What would be done with a session; none for a queued request.
+    /// What would be done with a session that holds.
     pub fn dry_row(&self, who: Identity, stance: Stance, blocked_by: &[String]) -> Option<Row> {
         let track = &self.tracks[*self.by_identity.get(&who)?];
-        if stance == Stance::Queued {
-            return None;
-        }
         let (outcome, reason) = report::would(&track.session, stance, self.age(track), blocked_by);
         Some(self.row_of(track, outcome, reason))
     }
@@ -351,7 +350,7 @@ impl Watch {
 
 /// Each session once: its first sighting as a holder, or else its first; and whether it holds. A
 /// session that holds one of the locks and waits for another holds.
-fn each_session(sightings: &[Sighting]) -> Vec<(&Sighting, bool)> {
+fn each_session<'a>(sightings: impl Iterator<Item = &'a Sighting>) -> Vec<(&'a Sighting, bool)> {
     let mut found: Vec<(&Sighting, bool)> = vec![];
     let mut places: HashMap<Identity, usize> = HashMap::new();
     for sighting in sightings {

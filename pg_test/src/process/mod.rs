@@ -61,7 +61,7 @@ impl Ending {
 
     /// How long it may take to end before it is killed.
     fn patience(self) -> Duration {
-        Duration::from_secs(if self == Self::Patient { 60 } else { 10 })
+        Duration::from_secs(if self == Self::Patient { 300 } else { 10 })
     }
 
     fn send(self, pid: Pid) {

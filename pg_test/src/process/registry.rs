@@ -118,6 +118,13 @@ fn end_everything() {
     let registry = registry();
     // The threads of the run now lose their servers; what they say to that is noise.
     std::panic::set_hook(Box::new(|_| {}));
+    if registry
+        .children
+        .iter()
+        .any(|(_, ending)| *ending == Ending::Patient)
+    {
+        eprintln!("interrupted; letting finish what must not be cut short");
+    }
     // Clients first: a server that is told to go while its client still sends only logs more.
     for servers in [false, true] {
         for (pid, ending) in &registry.children {

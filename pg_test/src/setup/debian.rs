@@ -86,7 +86,7 @@ pub(super) fn install(packages: &[Package]) -> Result<(), Failure> {
     run_tool(
         as_root(become_root, &["apt-get", "-q", "update"]),
         Ending::Patient,
-        Show::Progress,
+        Show::Nothing,
         "update Debian's package lists",
     )?;
     let versioned = names
@@ -105,7 +105,7 @@ pub(super) fn install(packages: &[Package]) -> Result<(), Failure> {
     run_tool(
         as_root(become_root, &command),
         Ending::Patient,
-        Show::Progress,
+        Show::Nothing,
         "install Debian packages",
     )?;
     if first_server {

@@ -30,7 +30,7 @@ pub(crate) fn site_packages(python: &Path, packages: &[&str]) -> Result<PathBuf,
         run_tool(
             make,
             Ending::Build,
-            Show::Progress,
+            Show::Nothing,
             "make a Python virtual environment",
         )?;
         let mut install = Command::new(venv.join("bin/python"));
@@ -46,7 +46,7 @@ pub(crate) fn site_packages(python: &Path, packages: &[&str]) -> Result<PathBuf,
         run_tool(
             install,
             Ending::Build,
-            Show::Progress,
+            Show::Nothing,
             "install Python packages",
         )?;
         std::fs::write(&complete, "").during(format!("write {}", complete.display()))?;

@@ -60,6 +60,8 @@ pub(super) enum Show {
     Everything,
     /// On a terminal its standard error, where cargo draws its progress; otherwise nothing.
     Progress,
+    /// Nothing, but that it is still at it.
+    Nothing,
 }
 
 /// Runs a tool to its end. What is not shown goes to a log that is printed if the tool fails.
@@ -85,9 +87,9 @@ pub(super) fn run_tool(
         // Standard output is for results; what tools say goes to standard error like our own words.
         Show::Everything => command.stdout(std::io::stderr()).stderr(Stdio::inherit()),
         Show::Progress if on_terminal => command.stdout(log).stderr(Stdio::inherit()),
-        Show::Progress => command.stdout(log).stderr(log_again),
+        Show::Progress | Show::Nothing => command.stdout(log).stderr(log_again),
     };
-    let silent = show == Show::Progress && !on_terminal;
+    let silent = show == Show::Nothing || (show == Show::Progress && !on_terminal);
     let mut process = Process::spawn(command, ending).during(what)?;
     let started = Instant::now();
     let status = loop {
