@@ -1,5 +1,6 @@
 //! Where this checkout keeps its things, and the one place that pins pgrx.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{During, Failure};
@@ -26,6 +27,17 @@ pub fn scratch() -> Result<PathBuf, Failure> {
     let dir = target_dir().join("pg_test");
     std::fs::create_dir_all(&dir).during(format!("create {}", dir.display()))?;
     Ok(dir)
+}
+
+/// Keeps other runs in this checkout away from [`scratch`] until the returned file is dropped.
+pub fn lock() -> Result<File, Failure> {
+    let path = scratch()?.join("lock");
+    let file = File::create(&path).during(format!("write {}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("another run builds in this checkout; waiting for it");
+        file.lock().during(format!("lock {}", path.display()))?;
+    }
+    Ok(file)
 }
 
 /// The pgrx version that the extension is pinned to; cargo-pgrx must be of the same.

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use pg_test::setup::{Options, Report, Toolchain};
-use pg_test::{Failure, process};
+use pg_test::{Failure, process, workspace};
 
 fn main() -> ExitCode {
     match run() {
@@ -33,6 +33,7 @@ fn run() -> Result<(), Failure> {
             }
         }
     }
+    let _lock = workspace::lock()?;
     let toolchain = Toolchain::find_or_install(&Report::new(options.verbose))?;
     if print_environment {
         for (name, value) in toolchain.environment() {

@@ -58,14 +58,12 @@ pub(super) fn package(
         return Ok(staged);
     }
     let started = Instant::now();
-    if !staged.is_dir() {
+    if !stamp.is_file() {
         announce("building the extension; the first time takes some minutes");
     }
     // A tree that is laid over an older one would keep scripts that no longer exist.
-    for old in [&staged, &base] {
-        if old.is_dir() {
-            std::fs::remove_dir_all(old).during(format!("remove {}", old.display()))?;
-        }
+    if base.is_dir() {
+        std::fs::remove_dir_all(&base).during(format!("remove {}", base.display()))?;
     }
     std::fs::create_dir_all(&staged).during(format!("create {}", staged.display()))?;
 

@@ -23,6 +23,7 @@ use crate::account::Account;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::process;
+use crate::workspace;
 
 /// What to set up.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +107,8 @@ impl Toolchain {
 pub fn run(options: Options) -> Result<Installation, Failure> {
     process::install_signal_handlers()?;
     let report = Report::new(options.verbose);
+    // Until the package is copied: another run could be about to build it anew.
+    let _lock = workspace::lock()?;
     let toolchain = Toolchain::find_or_install(&report)?;
     let staged = report.step("extension", || {
         build::package(&toolchain, options.profile, &report)

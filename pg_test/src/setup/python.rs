@@ -17,6 +17,7 @@ use crate::workspace;
 pub(crate) fn site_packages(python: &Path, packages: &[&str]) -> Result<PathBuf, Failure> {
     let mut hasher = DefaultHasher::new();
     (python, packages).hash(&mut hasher);
+    let _lock = workspace::lock()?;
     let venv = workspace::scratch()?.join(format!("python-{:016x}", hasher.finish()));
     let complete = venv.join("complete");
     if !complete.is_file() {
