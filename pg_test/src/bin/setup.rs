@@ -1,7 +1,7 @@
 //! `cargo setup`: installs what `cargo demo` and `cargo test` need, and nothing else.
 //!
-//! With `--env` it prints the environment that clippy or an editor needs to compile the extension, for
-//! `eval "$(cargo setup -- --env)"`.
+//! With `--env` it prints the environment that clippy or an editor needs to compile the extension, and the
+//! extension's feature for this PostgreSQL, for `eval "$(cargo setup -- --env)"`.
 
 use std::process::ExitCode;
 
@@ -36,6 +36,10 @@ fn run() -> Result<(), Failure> {
     let _lock = workspace::lock()?;
     let toolchain = Toolchain::find_or_install(&Report::new(options.verbose))?;
     if print_environment {
+        println!(
+            "export LOCKGUARD_PG_FEATURE={}",
+            toolchain.postgres().feature()
+        );
         for (name, value) in toolchain.environment() {
             println!(
                 "export {name}='{}'",
