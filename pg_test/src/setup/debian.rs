@@ -37,7 +37,7 @@ if [ "$first" = first ]; then
     file=$dir/lockguard-setup.conf
     new=
     [ -d "$dir" ] || { mkdir -p "$dir"; new=yes; }
-    trap 'rm -f "$file"; [ -z "$new" ] || rmdir "$dir" 2>/dev/null || true' EXIT
+    trap 'rm -f "$file"; [ -z "$new" ] || rmdir "$dir" "${dir%/*}" 2>/dev/null || true' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     echo 'create_main_cluster = false' >"$file"
@@ -159,14 +159,16 @@ fn pinned(package: &str) -> String {
 }
 
 /// libpq's headers want libpq of exactly their own version: take them in the version that is installed.
+/// A first server brings the libpq that it needs, so then there is nothing to keep.
 fn libpq_pin(packages: &[&str]) -> Option<String> {
-    let needs_libpq = packages
+    let first_server = packages.iter().any(|name| server_major(name).is_some());
+    let needs_headers = packages
         .iter()
         .any(|name| name.starts_with("postgresql-server-dev-"));
-    let pin = pin_to(
-        "libpq-dev",
-        needs_libpq.then(|| installed("libpq5")).flatten(),
-    );
+    let kept = (needs_headers && !first_server)
+        .then(|| installed("libpq5"))
+        .flatten();
+    let pin = pin_to("libpq-dev", kept);
     pin.contains('=').then_some(pin)
 }
 
