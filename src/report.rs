@@ -175,7 +175,7 @@ pub fn why_there(
         }
         Stance::OutOfReach(Unreachable::Replay) => "it replays a lock of the primary; end it there".into(),
         Stance::OutOfReach(Unreachable::Prepared) => end_prepared(session),
-        Stance::Leave if age < MAX_STALL => "policy does not preempt it; its transaction is still young".into(),
+        Stance::Leave if age < MAX_STALL && session.rights.see => "policy does not preempt it; its transaction is still young".into(),
         Stance::Leave => "policy does not preempt it".into(),
         Stance::Queued => "it waits in the queue itself".into(),
         Stance::Preempt(_) => "policy preempts it, but not while others that it does not preempt stay".into(),
@@ -248,10 +248,12 @@ mod tests {
     const PUBLIC: Judgement = Judgement {
         class: Class::Backup,
         is_public: true,
+        to_strangers: Class::Backup,
     };
     const HIDDEN: Judgement = Judgement {
         class: Class::IdleInTransaction,
         is_public: false,
+        to_strangers: Class::Application,
     };
 
     #[test]
@@ -268,6 +270,15 @@ mod tests {
         };
         assert_eq!(name(&session, HIDDEN), "pid 7 (\"web\")");
         assert_eq!(visible_query(&session).as_deref(), Some(HIDDEN_QUERY));
+    }
+
+    #[test]
+    fn the_age_of_a_transaction_is_told_to_those_who_may_see_it() {
+        let mut session = application(7);
+        let reason = |session: &Session| why_there(session, Stance::Leave, Duration::ZERO, None).1;
+        assert!(reason(&session).contains("young"));
+        session.rights.see = false;
+        assert!(!reason(&session).contains("young"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::decide::{Act, Hold, Sent, Stance, Standing, Unreachable, are_kin, is_
 use crate::lock::{LockMode, RelationId};
 use crate::pg::{activity, catalog};
 use crate::report::{self, Outcome, Row};
-use crate::session::{Identity, Judgement, Session, Timestamp};
+use crate::session::{Class, Identity, Judgement, Session, Timestamp};
 use crate::survey::Sighting;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -36,6 +36,13 @@ struct Track {
     stance: Stance,
     /// It was more than passing traffic or a queued request, so that its row is of interest.
     counts: bool,
+}
+
+impl Track {
+    /// The class that the caller's policy is held against.
+    fn class(&self) -> Class {
+        self.judgement.class_for(self.session.rights)
+    }
 }
 
 impl Watch {
@@ -136,14 +143,14 @@ impl Watch {
                 .map(|(now, _)| now.duration_since(at))
                 .unwrap_or_default()
         };
-        let me = (&*track.session, track.judgement.class);
+        let me = (&*track.session, track.class());
         let kin = self
             .tracks
             .iter()
-            .filter(|t| are_kin(me, (&t.session, t.judgement.class)));
+            .filter(|t| are_kin(me, (&t.session, t.class())));
         Standing {
             session: &track.session,
-            class: track.judgement.class,
+            class: track.class(),
             age: self.age(track),
             hold: track.hold,
             from_start: track.from_start,

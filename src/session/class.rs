@@ -4,7 +4,7 @@
 //! A new class: a variant here in its place, its name in `name`, what shows it in `by_structure`
 //! or rows in `sql/maintenance_rules.sql`.
 
-use super::{MaintenanceRule, Process, ProgressCommand, Session};
+use super::{MaintenanceRule, Process, ProgressCommand, Rights, Session};
 
 /// What a session is doing there. The order is that of recognition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,35 +67,68 @@ impl std::fmt::Display for Class {
     }
 }
 
-/// A class, and whether everybody could have told it from what `pg_stat_activity` and the progress
-/// views show to all roles. Where not, only those who may see the session may be told.
+/// A class, and what of it everybody could have told from what `pg_stat_activity` and the progress
+/// views show to all roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
+    /// The truth.
     pub class: Class,
+    /// Whether everybody could have told it. Where not, only those who may see the session may be
+    /// told.
     pub is_public: bool,
+    /// What public facts alone make of it.
+    pub to_strangers: Class,
+}
+
+impl Judgement {
+    /// The class that a policy is held against. Whoever may neither see nor signal the session is
+    /// answered by public facts alone: he cannot harm it, and must not learn of it what is hidden
+    /// by asking whether a policy would name it.
+    pub fn class_for(self, rights: Rights) -> Class {
+        if rights.see || rights.signal {
+            self.class
+        } else {
+            self.to_strangers
+        }
+    }
 }
 
 /// The class of a session, by its structure and by the rules.
 pub fn judge(session: &Session, rules: &[MaintenanceRule]) -> Judgement {
+    // A worker is known by its lack of a role; what it does there is the server's own business,
+    // and no user's secret.
+    let is_servers_own = session.process == Process::AutovacuumWorker;
+    let mut truth = None;
     for class in Class::ALL {
-        if let Some(is_public) = by_structure(class, session) {
-            return Judgement { class, is_public };
-        }
-        let mut recognised = rules
-            .iter()
-            .filter(|r| r.class == class && r.recognises(session))
-            .peekable();
-        if recognised.peek().is_some() {
+        let Some(is_public) = recognised(class, session, rules) else {
+            continue;
+        };
+        let (truth, truth_is_public) = *truth.get_or_insert((class, is_public));
+        if is_public || is_servers_own {
             return Judgement {
-                class,
-                is_public: recognised.any(MaintenanceRule::is_by_public_facts),
+                class: truth,
+                is_public: truth_is_public,
+                to_strangers: class,
             };
         }
     }
+    let (class, is_public) = truth.unwrap_or((Class::Application, session.is_prepared()));
     Judgement {
-        class: Class::Application,
-        is_public: session.is_prepared(),
+        class,
+        is_public,
+        to_strangers: Class::Application,
     }
+}
+
+/// Whether it is of that class, and if so whether everybody can know.
+fn recognised(class: Class, session: &Session, rules: &[MaintenanceRule]) -> Option<bool> {
+    by_structure(class, session).or_else(|| {
+        rules
+            .iter()
+            .filter(|r| r.class == class && r.recognises(session))
+            .map(MaintenanceRule::is_by_public_facts)
+            .max()
+    })
 }
 
 /// Whether what the server itself knows makes it that class, and if so whether everybody can know.
@@ -265,5 +298,44 @@ mod tests {
         assert!(judge(&session, &[rule(Class::Backup, "pg_dump")]).is_public);
         session.progress = Some(ProgressCommand::Analyze);
         assert!(judge(&session, &[]).is_public);
+    }
+
+    #[test]
+    fn a_stranger_is_answered_by_public_facts_alone() {
+        const STRANGER: Rights = Rights {
+            see: false,
+            signal: false,
+        };
+        const MAY_SIGNAL: Rights = Rights {
+            see: false,
+            signal: true,
+        };
+        let mut session = application(1);
+        session.state = Some(State::IdleInTransaction);
+        let idle = judge(&session, &[]);
+        assert_eq!(idle.class_for(STRANGER), Class::Application);
+        assert_eq!(idle.class_for(MAY_SIGNAL), Class::IdleInTransaction);
+
+        let mut by_query = rule(Class::Backup, "web");
+        by_query.query = Some(Pattern::new("*"));
+        session.progress = Some(ProgressCommand::CopyTo);
+        let hidden = judge(&session, std::slice::from_ref(&by_query));
+        assert_eq!(hidden.class, Class::Backup);
+        assert_eq!(hidden.class_for(STRANGER), Class::CopyOut);
+        let named = judge(&session, &[by_query, rule(Class::Backup, "web")]);
+        assert_eq!(named.class_for(STRANGER), Class::Backup);
+    }
+
+    #[test]
+    fn an_autovacuum_worker_is_no_secret() {
+        let mut worker = application(1);
+        worker.process = Process::AutovacuumWorker;
+        worker.progress = Some(ProgressCommand::Vacuum);
+        assert_eq!(judge(&worker, &[]).to_strangers, Class::Autovacuum);
+        worker.anti_wraparound = true;
+        assert_eq!(
+            judge(&worker, &[]).to_strangers,
+            Class::AutovacuumWraparound
+        );
     }
 }
