@@ -30,6 +30,9 @@ use crate::wait::becomes_true;
 /// The superuser that initdb creates.
 pub const SUPERUSER: &str = "postgres";
 
+/// The port of a server that is not given another; nobody listens there but on its own socket.
+const DEFAULT_PORT: &str = "5432";
+
 /// What a throw-away server is started with; what the caller gives comes after, and wins.
 const DEFAULTS: &[(&str, &str)] = &[
     ("listen_addresses", "''"),
@@ -58,6 +61,8 @@ pub struct Cluster(Arc<Server>);
 pub(crate) struct Server {
     installation: Installation,
     folder: PathBuf,
+    /// It names the socket too.
+    port: String,
     postmaster: Mutex<Option<Process>>,
     /// A superuser's connection for looking at the server from outside a scenario.
     monitor: Mutex<Option<Client>>,
@@ -96,9 +101,14 @@ impl Cluster {
         folder: PathBuf,
         settings: &[(&str, &str)],
     ) -> Result<Self, Failure> {
+        let port = settings
+            .iter()
+            .rfind(|(name, _)| *name == "port")
+            .map_or(DEFAULT_PORT, |(_, port)| port);
         let server = Server {
             installation: installation.clone(),
             folder,
+            port: port.to_owned(),
             postmaster: Mutex::new(None),
             monitor: Mutex::new(None),
             next_database: AtomicU32::new(1),
@@ -279,6 +289,7 @@ impl Server {
         let mut command = self.installation.command(program);
         command
             .env("PGHOST", &self.folder)
+            .env("PGPORT", &self.port)
             .env("PGUSER", SUPERUSER)
             .env("PGDATABASE", database);
         command
@@ -288,6 +299,7 @@ impl Server {
         let mut config = Client::configure();
         config
             .host_path(&self.folder)
+            .port(self.port.parse().unwrap_or_default())
             .user(SUPERUSER)
             .dbname(database);
         config

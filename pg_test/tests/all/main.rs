@@ -5,6 +5,7 @@
 //! server of its own. They run one at a time unless `--test-threads` says otherwise, for many measure time.
 
 mod harness;
+mod roles;
 mod world;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let world = Arc::new(World::default());
     let trials = std::iter::once(unit_tests(&world))
         .chain(harness::trials(&world))
+        .chain(roles::trials(&world))
         .collect();
     if !arguments.list
         && let Err(failure) = world.set_up()
