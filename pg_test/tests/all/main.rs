@@ -4,6 +4,7 @@
 //! when its claim does not hold; each gets a database of its own in a server that they share, or starts a
 //! server of its own. They run one at a time unless `--test-threads` says otherwise, for many measure time.
 
+mod django;
 mod harness;
 mod roles;
 mod world;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let trials = std::iter::once(unit_tests(&world))
         .chain(harness::trials(&world))
         .chain(roles::trials(&world))
+        .chain(django::trials(&world))
         .collect();
     if !arguments.list
         && let Err(failure) = world.set_up()
