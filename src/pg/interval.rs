@@ -29,14 +29,15 @@ pub fn read(text: &str) -> Result<Duration, String> {
         let interval = datum.map(|d| unsafe { *d.cast_mut_ptr::<pg_sys::Interval>() });
         interval.ok_or_else(|| "it is null".to_owned())
     })
-    .catch_others(|error| {
-        Err(match error {
-            pg_sys::panic::CaughtError::PostgresError(report)
-            | pg_sys::panic::CaughtError::ErrorReport(report)
-            | pg_sys::panic::CaughtError::RustPanic {
-                ereport: report, ..
-            } => report.message().to_owned(),
-        })
+    // Not the server's words: they repeat the text, however long it is.
+    .catch_when(PgSqlErrorCode::ERRCODE_INVALID_DATETIME_FORMAT, |_| {
+        Err("PostgreSQL reads no interval there".to_owned())
+    })
+    .catch_when(PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW, |_| {
+        Err("it is out of range".to_owned())
+    })
+    .catch_when(PgSqlErrorCode::ERRCODE_INTERVAL_FIELD_OVERFLOW, |_| {
+        Err("it is out of range".to_owned())
     })
     .execute()?;
     const MICROSECONDS_A_DAY: i128 = 86_400_000_000;
