@@ -6,6 +6,7 @@
 
 mod django;
 mod harness;
+mod input;
 mod roles;
 mod world;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let trials = std::iter::once(unit_tests(&world))
         .chain(harness::trials(&world))
         .chain(roles::trials(&world))
+        .chain(input::trials(&world))
         .chain(django::trials(&world))
         .collect();
     if !arguments.list
