@@ -153,13 +153,18 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         class: standing.class,
         age: standing.age,
     };
-    // What cannot be known must not be signalled: it is spared where that is the question, and
-    // not preempted where that is.
-    if policy.spare.verdict(given) != Verdict::No {
-        return Stance::Spare;
+    // Whom the caller may signal without knowing all of it is rather spared than preempted.
+    let may_signal = session.rights.signal;
+    match policy.spare.verdict(given) {
+        Verdict::Yes => return Stance::Spare,
+        Verdict::Hidden if may_signal => return Stance::Spare,
+        Verdict::Hidden | Verdict::No => (),
     }
-    if policy.preempt.verdict(given) != Verdict::Yes {
-        return Stance::Leave;
+    match policy.preempt.verdict(given) {
+        Verdict::Yes => (),
+        // Policy may name it; that is hidden from a caller who could not signal it anyway.
+        Verdict::Hidden if !may_signal => return Stance::NotPermitted,
+        Verdict::Hidden | Verdict::No => return Stance::Leave,
     }
     if session.is_prepared() {
         return Stance::OutOfReach(Unreachable::Prepared);

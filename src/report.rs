@@ -163,10 +163,12 @@ pub fn why_there(
     let reason = match stance {
         Stance::Spare => return (Outcome::Spared, "policy spares it".into()),
         Stance::NotPermitted => {
-            return (
-                Outcome::NotPermitted,
-                "policy preempts it, but this role may not signal it".into(),
-            );
+            let named = match session.rights.see {
+                true => "policy preempts it, but this role may not signal it",
+                // Whether policy names it may depend on what is hidden.
+                false => "this role may not signal it",
+            };
+            return (Outcome::NotPermitted, named.into());
         }
         Stance::OutOfReach(Unreachable::Prepared) | Stance::Leave if session.is_prepared() => end_prepared(session),
         Stance::OutOfReach(Unreachable::IdleUnderCancel) => {

@@ -44,6 +44,26 @@ pub struct Given<'a> {
     pub age: Duration,
 }
 
+impl Given<'_> {
+    /// Whether the session is of that class. Of one that the caller may neither see nor signal,
+    /// `class` is what public facts make of it; whether it is of a class that hidden facts tell
+    /// stays open, unless the public class comes first.
+    fn is_of(self, class: Class) -> Verdict {
+        let rights = self.session.rights;
+        if class == self.class {
+            Verdict::Yes
+        } else if !rights.see
+            && !rights.signal
+            && class.is_told_by_hidden_facts()
+            && class < self.class
+        {
+            Verdict::Hidden
+        } else {
+            Verdict::No
+        }
+    }
+}
+
 impl Rule {
     fn verdict(&self, given: Given<'_>) -> Verdict {
         let session = given.session;
@@ -52,7 +72,8 @@ impl Rule {
                 .as_ref()
                 .is_none_or(|p| value.as_deref().is_some_and(|v| p.matches(v)))
         };
-        let public = self.class.is_none_or(|class| class == given.class)
+        let class = self.class.map_or(Verdict::Yes, |class| given.is_of(class));
+        let public = class != Verdict::No
             && matches(&self.application_name, &session.application_name)
             && matches(&self.usename, &session.usename);
         if !public {
@@ -63,7 +84,7 @@ impl Rule {
             || self.client_addr.is_some()
             || self.older_than.is_some()
             || self.younger_than.is_some();
-        if asks_hidden && !session.rights.see {
+        if class == Verdict::Hidden || asks_hidden && !session.rights.see {
             return Verdict::Hidden;
         }
         let hidden = matches(&self.backend_type, &session.backend_type)
@@ -90,8 +111,7 @@ impl Selectors {
         self.0
             .iter()
             .map(|selector| match selector {
-                Selector::Class(class) if *class == given.class => Verdict::Yes,
-                Selector::Class(_) => Verdict::No,
+                Selector::Class(class) => given.is_of(*class),
                 Selector::Rule(rule) => rule.verdict(given),
             })
             .max()
@@ -155,6 +175,27 @@ mod tests {
         session.rights.see = true;
         assert_eq!(by_query("SELECT 1").verdict(given(&session)), Verdict::Yes);
         assert_eq!(by_query("no such").verdict(given(&session)), Verdict::No);
+    }
+
+    #[test]
+    fn whether_a_strangers_session_is_idle_stays_open() {
+        let mut session = application(1);
+        let idle = Selectors::classes(&[Class::IdleInTransaction]);
+        assert_eq!(idle.verdict(given(&session)), Verdict::No);
+        session.rights = Rights {
+            see: false,
+            signal: false,
+        };
+        assert_eq!(idle.verdict(given(&session)), Verdict::Hidden);
+        let backup = Given {
+            class: Class::Backup,
+            ..given(&session)
+        };
+        assert_eq!(
+            idle.verdict(backup),
+            Verdict::No,
+            "a backup is a backup first"
+        );
     }
 
     #[test]

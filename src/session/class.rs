@@ -56,6 +56,12 @@ impl Class {
         }
     }
 
+    /// Whether the server itself tells it by something that `pg_stat_activity` hides from strangers.
+    /// What an autovacuum worker does is no user's secret.
+    pub const fn is_told_by_hidden_facts(self) -> bool {
+        matches!(self, Class::LogicalSync | Class::IdleInTransaction)
+    }
+
     pub fn from_name(name: &str) -> Option<Class> {
         Class::ALL.into_iter().find(|c| c.name() == name)
     }
