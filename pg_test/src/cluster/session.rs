@@ -253,7 +253,13 @@ impl Drop for Session {
 }
 
 fn run(client: &mut Client, sql: &str) -> Result<Rows, postgres::Error> {
-    client.simple_query(sql).map(Rows::from_messages)
+    let outcome = client.simple_query(sql).map(Rows::from_messages);
+    if outcome.is_err() {
+        // The server tells of an error before it lets go of the transaction's locks, and the client returns as soon
+        // as it hears: the statement is over only once the server is ready for the next.
+        let _ = client.simple_query("");
+    }
+    outcome
 }
 
 /// `-c name=value` for the start-up packet, where backslashes protect spaces and themselves.
