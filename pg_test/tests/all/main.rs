@@ -8,6 +8,7 @@ mod django;
 mod harness;
 mod input;
 mod roles;
+mod truth;
 mod world;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         .chain(roles::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))
+        .chain(truth::trials(&world))
         .collect();
     if !arguments.list
         && let Err(failure) = world.set_up()
