@@ -8,7 +8,7 @@ use crate::lock::{LockMode, LockTag, Need, RelationId};
 use crate::pg::locks::{self, InWay, Wait};
 use crate::pg::{activity, catalog, process};
 use crate::rules::Rules;
-use crate::session::{Identity, Judgement, Session, judge};
+use crate::session::{Identity, Judgement, Process, Session, judge};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -156,10 +156,13 @@ fn described(found: Vec<InWay>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
     let rules = rules.get()?;
     let known: HashMap<Identity, (Rc<Session>, Judgement)> = sessions
         .into_iter()
-        // What was read may belong to the session's next transaction, which is not in the way.
-        .filter(|(who, _)| {
-            who.pid()
-                .is_none_or(|pid| process::by_pid(pid) == Some(*who))
+        // What was read may belong to the session's next transaction, which is not in the way. The
+        // startup process replays in no transaction of its own, and holds until the primary's end.
+        .filter(|(who, session)| {
+            session.process == Process::Startup
+                || who
+                    .pid()
+                    .is_none_or(|pid| process::by_pid(pid) == Some(*who))
         })
         .map(|(who, session)| {
             let judgement = judge(&session, rules);
