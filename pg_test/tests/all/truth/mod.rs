@@ -4,9 +4,11 @@
 //! `LOCKGUARD_SEED` repeats a run, `LOCKGUARD_TRUTH_SCENARIOS` sets its length.
 
 mod arrangement;
+mod many;
 mod mode;
 mod probe;
 mod relations;
+mod standby;
 mod steps;
 
 use std::sync::Arc;
@@ -28,10 +30,13 @@ const QUESTIONS: usize = 2;
 const SCENARIOS: usize = 1_000;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    scenarios![
+    let mut trials = scenarios![
         world;
         blockers_of_names_whom_the_server_then_waits_for,
-    ]
+    ];
+    trials.extend(many::trials(world));
+    trials.extend(standby::trials(world));
+    trials
 }
 
 fn blockers_of_names_whom_the_server_then_waits_for(world: &World) {

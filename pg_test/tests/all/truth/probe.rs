@@ -87,10 +87,11 @@ impl Prober {
             return Ok(());
         };
         counts.scenarios += 1;
+        // To one that has dropped the relation it does not exist.
         let ready: Vec<&Session> = on
             .players
             .iter()
-            .filter(|p| p.is_ready())
+            .filter(|p| p.is_ready() && p.is_clean)
             .map(|p| &p.session)
             .collect();
         let asker = match rng.u8(..4) {
@@ -126,7 +127,7 @@ impl Prober {
             }
             _ => vec![],
         };
-        let seen = self.locks_on(on, oid);
+        let seen = locks_on(&self.observer, oid, self.probe.pid());
         if !running.is_finished() {
             let pid = self.probe.pid();
             on.database.ask(&format!("SELECT pg_cancel_backend({pid})"));
@@ -160,48 +161,58 @@ impl Prober {
         counts.on_an_index_or_toast_table += usize::from(!relation.is_table());
         Ok(())
     }
+}
 
-    /// The locks on a relation of all but the probe, a parallel query's under its leader.
-    fn locks_on(&self, on: &Arrangement<'_>, oid: u32) -> BTreeMap<Who, Held> {
-        let rows = on.database.ask(&format!(
-            "WITH l AS MATERIALIZED (SELECT * FROM pg_locks), \
-                  live AS (SELECT split_part(virtualtransaction, '/', 1) AS slot FROM l WHERE pid IS NOT NULL) \
-             SELECT coalesce(a.leader_pid, l.pid) AS pid, a.leader_pid IS NOT NULL AS is_worker, p.gid, l.mode, l.granted, \
-                    l.virtualtransaction LIKE '-1/%' AS is_restored, \
-                    split_part(l.virtualtransaction, '/', 1) IN (SELECT slot FROM live) AS slot_is_taken \
-             FROM l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
-                    LEFT JOIN l AS x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' \
-                                    AND x.virtualtransaction = l.virtualtransaction \
-                    LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid \
-             WHERE l.locktype = 'relation' AND l.relation = {oid} AND l.pid IS DISTINCT FROM {} \
-               AND l.database = (SELECT oid FROM pg_database WHERE datname = '{}')",
-            self.probe.pid(),
-            on.database.name(),
-        ));
-        let mut seen: BTreeMap<Who, Held> = BTreeMap::new();
-        for row in rows.iter() {
-            let who = match row.get("pid") {
-                Some(pid) => Who::Pid(pid.parse().unwrap()),
-                None => Who::Gid(row.text("gid").to_owned()),
-            };
-            let is_prepared = matches!(who, Who::Gid(_));
-            let entry = seen.entry(who).or_default();
-            let mode = Mode::named(row.text("mode"));
-            if row.text("granted") == "t" {
-                entry.held.insert(mode);
-                entry.workers += usize::from(row.text("is_worker") == "t");
-            } else {
-                entry.awaited = entry.awaited.max(Some(mode));
-            }
-            entry.is_restored |= row.text("is_restored") == "t";
-            entry.slot_is_taken |= is_prepared && row.text("slot_is_taken") == "t";
+/// The locks on a relation of the session's database, of all but the backend `except`; a parallel query's under its leader.
+pub fn locks_on(session: &Session, oid: u32, except: i32) -> BTreeMap<Who, Held> {
+    let rows = session.run(&format!(
+        "WITH l AS MATERIALIZED (SELECT * FROM pg_locks), \
+              live AS (SELECT split_part(virtualtransaction, '/', 1) AS slot FROM l WHERE pid IS NOT NULL) \
+         SELECT coalesce(a.leader_pid, l.pid) AS pid, a.leader_pid IS NOT NULL AS is_worker, p.gid, l.mode, l.granted, \
+                l.virtualtransaction LIKE '-1/%' AS is_restored, \
+                split_part(l.virtualtransaction, '/', 1) IN (SELECT slot FROM live) AS slot_is_taken \
+         FROM l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+                LEFT JOIN l AS x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' \
+                                AND x.virtualtransaction = l.virtualtransaction \
+                LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid \
+         WHERE l.locktype = 'relation' AND l.relation = {oid} AND l.pid IS DISTINCT FROM {except} \
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    ));
+    let mut seen: BTreeMap<Who, Held> = BTreeMap::new();
+    for row in rows.iter() {
+        let who = match row.get("pid") {
+            Some(pid) => Who::Pid(pid.parse().unwrap()),
+            None => Who::Gid(row.text("gid").to_owned()),
+        };
+        let is_prepared = matches!(who, Who::Gid(_));
+        let entry = seen.entry(who).or_default();
+        let mode = Mode::named(row.text("mode"));
+        if row.text("granted") == "t" {
+            entry.held.insert(mode);
+            entry.workers += usize::from(row.text("is_worker") == "t");
+        } else {
+            entry.awaited = entry.awaited.max(Some(mode));
         }
-        seen
+        entry.is_restored |= row.text("is_restored") == "t";
+        entry.slot_is_taken |= is_prepared && row.text("slot_is_taken") == "t";
+    }
+    seen
+}
+
+impl Held {
+    /// What `blockers_of` should tell of it for a request of `mode`, by the conflicts alone.
+    pub fn against(&self, mode: Mode) -> Option<Answer> {
+        let conflicts = |m: &Mode| mode.conflicts_with(*m);
+        let (mode, granted) = match self.held.iter().any(conflicts) {
+            true => (self.held.last().copied(), true),
+            false => (self.awaited.filter(conflicts), false),
+        };
+        mode.map(|mode| Answer { mode, granted })
     }
 }
 
 /// The rows of `blockers_of` for one relation among those asked about.
-fn ask(
+pub fn ask(
     asker: &Session,
     among: &str,
     oid: u32,
@@ -269,20 +280,14 @@ fn judge(
         let Some(locks) = seen.get(who) else {
             return Err(format!("pg_locks has nothing of {who:?}"));
         };
-        let strongest = locks.held.last().copied();
-        let conflicts = |m: &Mode| mode.conflicts_with(*m);
-        let expected = match locks.held.iter().any(conflicts) {
-            true => (strongest, true),
-            false => (locks.awaited.filter(conflicts), false),
-        };
         let is_equal_of_share_row_exclusive = !is_exact
             && answer.granted
             && answer.mode == Mode::SHARE_ROW_EXCLUSIVE
-            && strongest == Some(Mode::SHARE)
+            && locks.held.last() == Some(&Mode::SHARE)
             && [Mode::ROW_EXCLUSIVE, Mode::SHARE_UPDATE_EXCLUSIVE]
                 .iter()
                 .any(|weaker| locks.held.contains(weaker));
-        if (Some(answer.mode), answer.granted) != expected && !is_equal_of_share_row_exclusive {
+        if locks.against(mode).as_ref() != Some(answer) && !is_equal_of_share_row_exclusive {
             return Err(format!("the wrong mode, or granted, for {who:?}"));
         }
     }
