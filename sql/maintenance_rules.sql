@@ -50,5 +50,9 @@ CREATE TRIGGER protect_builtin_rules
     BEFORE INSERT OR UPDATE OR DELETE ON lockguard.maintenance_rules
     FOR EACH ROW EXECUTE FUNCTION lockguard.protect_builtin_rules();
 
+CREATE TRIGGER protect_builtin_rules_from_truncate
+    BEFORE TRUNCATE ON lockguard.maintenance_rules
+    FOR EACH STATEMENT EXECUTE FUNCTION lockguard.protect_builtin_rules();
+
 -- A dump has the user's rules; the extension brings its own.
 SELECT pg_catalog.pg_extension_config_dump('lockguard.maintenance_rules', 'WHERE NOT builtin');

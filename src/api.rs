@@ -165,7 +165,9 @@ fn protect_builtin_rules<'a>(
             .unwrap_or(false)
     };
     let (old, new) = (trigger.old(), trigger.new());
-    if !extension::is_being_created_or_altered() && (is_builtin(&old) || is_builtin(&new)) {
+    let is_truncate = matches!(trigger.op(), Ok(PgTriggerOperation::Truncate));
+    let touches_builtin = is_truncate || is_builtin(&old) || is_builtin(&new);
+    if touches_builtin && !extension::is_being_created_or_altered() {
         or_raise(Err(Error::NotAllowed {
             message: "built-in maintenance rules cannot be added, changed or removed".into(),
             hint: "Add a rule of your own, or spare such sessions with \"spare\" in the policy."
