@@ -4,6 +4,7 @@
 //! when its claim does not hold; each gets a database of its own in a server that they share, or starts a
 //! server of its own. They run one at a time unless `--test-threads` says otherwise, for many measure time.
 
+mod blockers;
 mod django;
 mod harness;
 mod input;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         .chain(roles::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))
+        .chain(blockers::trials(&world))
         .chain(truth::trials(&world))
         .collect();
     if !arguments.list

@@ -48,11 +48,11 @@ fn blockers_of_names_whom_the_server_then_waits_for(world: &World) {
     let mut arrangement = Arrangement::new(&cluster, PLAYERS);
     let mut prober = Prober::new(&arrangement);
     let (mut steps, mut probes) = (StepCounts::default(), ProbeCounts::default());
-    // One restart in the first half of the run, one in the second.
-    let mut restarts = vec![scenarios * 2 / 3, scenarios / 3];
+    let between_restarts = (scenarios / 3).min(1_000);
+    let mut next_restart = between_restarts;
     while probes.scenarios < scenarios {
-        if restarts.last().is_some_and(|at| probes.scenarios >= *at) {
-            restarts.pop();
+        if probes.scenarios >= next_restart {
+            next_restart += between_restarts;
             drop(prober);
             steps::restart(&mut arrangement, &mut rng, &mut steps);
             prober = Prober::new(&arrangement);
