@@ -35,7 +35,7 @@ fn in_force() -> Result<Vec<MaintenanceRule>, Error> {
             message: format!("{TABLE} is locked"),
             detail: "Without it no session's class can be told.".into(),
             hint: format!(
-                "See who holds it with: SELECT * FROM lockguard.blockers_of(ARRAY['{TABLE}'::regclass], 'AccessShareLock');"
+                "See who holds it with: SELECT * FROM pg_locks WHERE relation = '{TABLE}'::regclass AND mode = 'AccessExclusiveLock';"
             ),
         });
     }
