@@ -14,6 +14,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         world;
         the_columns_are_those_of_pg_stat_activity,
         a_session_that_is_hidden_in_pg_stat_activity_is_hidden_here,
+        a_hidden_session_s_name_tells_its_class_still,
         whoever_may_see_sessions_sees_them_here,
         a_client_on_the_network_has_its_address,
     ]
@@ -129,6 +130,21 @@ fn a_session_that_is_hidden_in_pg_stat_activity_is_hidden_here(world: &World) {
     assert_eq!(seen.only().text("preempt"), "terminate");
     drop((observer, own, sessions));
     schema.run("DROP OWNED BY clerk; DROP ROLE clerk");
+}
+
+fn a_hidden_session_s_name_tells_its_class_still(world: &World) {
+    let database = world.database();
+    let (schema, dump) = (database.session("schema"), database.session("pg_dump"));
+    schema.run("CREATE TABLE t (); CREATE ROLE clerk LOGIN");
+    dump.run("BEGIN; SELECT * FROM t");
+    let observer = database
+        .connect(SessionOptions::named("observer").user("clerk"))
+        .unwrap();
+    let rows = observer.run("SELECT * FROM lockguard.blockers_of(ARRAY['t'::regclass])");
+    assert_eq!(rows.only().text("class"), "backup");
+    assert_eq!(rows.only().get("state"), None);
+    drop(observer);
+    schema.run("DROP ROLE clerk");
 }
 
 fn whoever_may_see_sessions_sees_them_here(world: &World) {

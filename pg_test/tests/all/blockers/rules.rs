@@ -14,6 +14,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_user_s_own_rules_can_be_changed,
         rules_that_could_not_work_are_refused,
         only_who_may_change_the_extension_s_tables_changes_rules,
+        rules_that_are_locked_are_an_error_at_once,
         a_user_s_rules_survive_dump_and_restore,
         a_user_s_rules_survive_an_update_of_the_extension,
     ]
@@ -103,6 +104,25 @@ fn only_who_may_change_the_extension_s_tables_changes_rules(world: &World) {
     clerk.run(OWN);
     drop(clerk);
     admin.run("DROP OWNED BY clerk; DROP ROLE clerk");
+}
+
+fn rules_that_are_locked_are_an_error_at_once(world: &World) {
+    let database = world.database();
+    let (holder, observer) = (database.session("holder"), database.session("observer"));
+    holder.run("CREATE TABLE t (); CREATE TABLE free ()");
+    holder.run("BEGIN; LOCK TABLE t IN SHARE MODE; LOCK TABLE lockguard.maintenance_rules");
+    let error = observer.error("SELECT * FROM lockguard.blockers_of(ARRAY['t'::regclass])");
+    assert_eq!(error.code().code(), "55P03");
+    assert_eq!(error.message(), "lockguard.maintenance_rules is locked");
+    // The hint is a statement that works where this one does not.
+    let (_, advice) = error.hint().unwrap().split_once(": ").unwrap();
+    let rows = observer.run(advice);
+    assert_eq!(rows.only().text("pid"), holder.pid().to_string());
+    assert!(
+        observer
+            .run("SELECT * FROM lockguard.blockers_of(ARRAY['free'::regclass])")
+            .is_empty()
+    );
 }
 
 /// The rules that did not come with the extension.

@@ -307,9 +307,4 @@ impl Player {
             State::Busy { .. } => "waits",
         }
     }
-
-    /// Whether a statement of it would be run at once.
-    pub fn is_ready(&self) -> bool {
-        matches!(self.state, State::Idle | State::InTransaction)
-    }
 }

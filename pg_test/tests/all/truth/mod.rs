@@ -51,32 +51,32 @@ fn blockers_of_names_whom_the_server_then_waits_for(world: &World) {
     let between_restarts = (scenarios / 3).min(1_000);
     let mut next_restart = between_restarts;
     while probes.scenarios < scenarios {
+        let mut questions = vec![];
         if probes.scenarios >= next_restart {
             next_restart += between_restarts;
             drop(prober);
             steps::restart(&mut arrangement, &mut rng, &mut steps);
             prober = Prober::new(&arrangement);
-        }
-        for _ in 0..rng.usize(1..=4) {
-            steps::step(&mut arrangement, &mut rng, &mut steps);
-        }
-        let mut asked = vec![];
-        for _ in 0..QUESTIONS {
-            let (relation, mode) = question(&arrangement, &mut rng);
-            if asked.contains(&(relation.oid, mode)) {
-                continue;
+            // Nothing but prepared transactions is left now.
+            for relation in arrangement.locked_relations("pid IS NULL") {
+                questions.push((relation, Mode::ACCESS_EXCLUSIVE));
             }
-            asked.push((relation.oid, mode));
+        } else {
+            for _ in 0..rng.usize(1..=4) {
+                steps::step(&mut arrangement, &mut rng, &mut steps);
+            }
+            questions.resize_with(QUESTIONS, || question(&arrangement, &mut rng));
+            questions.dedup_by_key(|(relation, mode)| (relation.oid, *mode));
+        }
+        for (relation, mode) in questions {
             if let Err(mismatch) =
                 prober.compare(&arrangement, &mut rng, relation, mode, &mut probes)
             {
                 panic!(
-                    "LOCKGUARD_SEED={seed}, scenario {}: {mismatch}\nthe last steps:\n{}\nall of pg_locks:\n{:#?}",
+                    "LOCKGUARD_SEED={seed}, scenario {}: {mismatch}\nthe last steps:\n{}\nall of pg_locks:\n{}",
                     probes.scenarios,
                     last_steps(&arrangement.trail),
-                    arrangement
-                        .database
-                        .ask("SELECT * FROM pg_locks ORDER BY pid, relation, mode"),
+                    all_locks(&arrangement),
                 );
             }
         }
@@ -148,6 +148,18 @@ fn saw_every_kind(steps: &StepCounts, probes: &ProbeCounts) {
 
 fn last_steps(trail: &[String]) -> String {
     trail[trail.len().saturating_sub(150)..].join("\n")
+}
+
+/// `pg_locks`, a line each.
+fn all_locks(on: &Arrangement<'_>) -> String {
+    let rows = on
+        .database
+        .ask("SELECT format('%s', l) AS l FROM pg_locks l ORDER BY pid, relation, mode");
+    rows.column("l")
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A number from the environment.

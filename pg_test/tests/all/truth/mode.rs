@@ -2,7 +2,7 @@
 //! written down again, so that the extension's own table is not judged by itself.
 
 /// A table lock mode; a later one is what people call stronger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mode(usize);
 
 const MODES: [(&str, &str); 8] = [
@@ -64,5 +64,11 @@ impl Mode {
 
     pub fn conflicts_with(self, other: Mode) -> bool {
         CONFLICTS[self.0].as_bytes()[other.0] == b'X'
+    }
+}
+
+impl std::fmt::Debug for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }

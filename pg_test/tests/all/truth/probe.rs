@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use pg_test::{Session, wait_until};
 
-use super::arrangement::Arrangement;
+use super::arrangement::{Arrangement, State};
 use super::mode::Mode;
 use super::relations::Relation;
 
@@ -88,14 +88,14 @@ impl Prober {
         };
         counts.scenarios += 1;
         // To one that has dropped the relation it does not exist.
-        let ready: Vec<&Session> = on
+        let holders: Vec<&Session> = on
             .players
             .iter()
-            .filter(|p| p.is_ready() && p.is_clean)
+            .filter(|p| matches!(p.state, State::InTransaction) && p.is_clean)
             .map(|p| &p.session)
             .collect();
         let asker = match rng.u8(..4) {
-            0 if !ready.is_empty() => ready[rng.usize(..ready.len())],
+            0 if !holders.is_empty() => holders[rng.usize(..holders.len())],
             _ => &self.observer,
         };
         let oid = relation.oid;
@@ -219,7 +219,10 @@ pub fn ask(
     mode: Mode,
 ) -> Result<BTreeMap<Who, Answer>, String> {
     let rows = asker.run(&format!(
-        "SELECT pid, gid, mode, granted FROM lockguard.blockers_of(ARRAY[{among}]::regclass[], '{}') WHERE relation = {oid}",
+        "SELECT pid, gid, mode, granted, blocked_by, pg_blocking_pids(pid) AS really_blocked_by, \
+                (SELECT array_agg(DISTINCT p) FROM unnest(blocked_by) p) \
+                IS NOT DISTINCT FROM (SELECT array_agg(DISTINCT p) FROM unnest(pg_blocking_pids(pid)) p) AS is_blocked_so \
+         FROM lockguard.blockers_of(ARRAY[{among}]::regclass[], '{}') WHERE relation = {oid}",
         mode.name()
     ));
     let mut told = BTreeMap::new();
@@ -233,6 +236,9 @@ pub fn ask(
                 ));
             }
         };
+        if row.text("is_blocked_so") != "t" {
+            return Err(format!("blocked_by is not pg_blocking_pids: {row:?}"));
+        }
         let answer = Answer {
             mode: Mode::named(row.text("mode")),
             granted: row.text("granted") == "t",
