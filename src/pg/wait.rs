@@ -18,8 +18,9 @@ use std::time::Duration;
 /// Waiting so for an autovacuum worker for longer than `deadlock_timeout` makes core cancel it.
 ///
 /// # Errors
-/// Any that a lock wait raises (57014, 57P01, 40P01) unwinds through here; what was begun here is
-/// then undone with the surrounding transaction.
+/// Any that a lock wait raises (57014, 40P01) unwinds through here. The subtransaction has ended by
+/// then: whoever catches the error, such as plpgsql's exception block, ends one subtransaction, which
+/// must be its own.
 pub fn for_transaction(who: Identity, limit: Duration) -> bool {
     let transaction = match who {
         Identity::Backend { transaction, .. } => transaction,
@@ -40,6 +41,12 @@ pub fn for_transaction(who: Identity, limit: Duration) -> bool {
         let owner = pg_sys::CurrentResourceOwner;
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::MemoryContextSwitchTo(context);
+        let undo = || {
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::CurrentResourceOwner = owner;
+        };
         let ended = PgTryBuilder::new(|| {
             let nest_level = pg_sys::NewGUCNestLevel();
             pg_sys::set_config_option(
@@ -54,17 +61,21 @@ pub fn for_transaction(who: Identity, limit: Duration) -> bool {
             );
             pg_sys::VirtualXactLock(compat::to_vxid(transaction), true);
             pg_sys::AtEOXact_GUC(true, nest_level);
-            pg_sys::ReleaseCurrentSubTransaction();
             true
         })
-        .catch_when(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, |_| {
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::RollbackAndReleaseCurrentSubTransaction();
-            false
+        .catch_when(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, |_| false)
+        .catch_others(|error| {
+            undo();
+            error.rethrow()
         })
         .execute();
-        pg_sys::MemoryContextSwitchTo(context);
-        pg_sys::CurrentResourceOwner = owner;
+        if ended {
+            pg_sys::ReleaseCurrentSubTransaction();
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::CurrentResourceOwner = owner;
+        } else {
+            undo();
+        }
         ended
     }
 }
