@@ -6,7 +6,7 @@ use crate::pg::{activity, catalog};
 use crate::report::{self, Outcome, Row};
 use crate::session::{Class, Identity, Judgement, Session, Timestamp};
 use crate::survey::Sighting;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -64,11 +64,18 @@ impl Watch {
         self.tracks
             .iter_mut()
             .for_each(|t| t.gone = t.gone.or(Some(now)));
+        let queued: HashSet<Identity> = sightings
+            .iter()
+            .filter(|s| !s.granted)
+            .map(|s| s.session.identity)
+            .collect();
         for (sighting, granted) in each_session(sightings.iter()) {
             let i = self.place(sighting, granted, now);
             let track = &mut self.tracks[i];
             track.hold = match (granted, track.hold) {
                 (true, Hold::Granted) => Hold::Granted,
+                // It waits for the next of its locks: to stop here would leave it hanging there.
+                _ if queued.contains(&sighting.session.identity) => Hold::Queued,
                 (true, Hold::Queued | Hold::GrantedSince) => Hold::GrantedSince,
                 (false, _) => Hold::Queued,
             };
