@@ -144,6 +144,20 @@ pub fn waits_for(who: Identity, pid: i32) -> bool {
     false
 }
 
+/// Those of them whose transactions go on.
+pub fn still_there(mut identities: Vec<Identity>) -> Result<Vec<Identity>, Error> {
+    // Prepared ones are found only if they are still there, processes whatever they do now.
+    let sessions = activity::sessions(&identities).map_err(|e| Error::Server(e.to_string()))?;
+    identities.retain(|who| sessions.contains_key(who) && is_current(*who));
+    Ok(identities)
+}
+
+/// Whether a process is still in that very transaction; a prepared one has no process.
+fn is_current(who: Identity) -> bool {
+    who.pid()
+        .is_none_or(|pid| process::by_pid(pid) == Some(who))
+}
+
 /// Fills in what is known of the sessions, and leaves out those that have gone meanwhile.
 fn described(found: Vec<InWay>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
     if found.is_empty() {
@@ -158,12 +172,7 @@ fn described(found: Vec<InWay>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
         .into_iter()
         // What was read may belong to the session's next transaction, which is not in the way. The
         // startup process replays in no transaction of its own, and holds until the primary's end.
-        .filter(|(who, session)| {
-            session.process == Process::Startup
-                || who
-                    .pid()
-                    .is_none_or(|pid| process::by_pid(pid) == Some(*who))
-        })
+        .filter(|(who, session)| session.process == Process::Startup || is_current(*who))
         .map(|(who, session)| {
             let judgement = judge(&session, rules);
             (who, (Rc::new(session), judgement))

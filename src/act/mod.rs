@@ -79,6 +79,8 @@ impl Call<'_> {
                 is_new_wait,
             } = look
             else {
+                let still_there = scratch.run(|| survey::still_there(self.watch.present_ones()))?;
+                self.watch.no_longer_waited_for(&still_there);
                 break End::Free;
             };
             if is_new_wait {

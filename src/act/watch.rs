@@ -86,6 +86,18 @@ impl Watch {
         self.has_looked = true;
     }
 
+    /// Takes in that nothing is waited for any more: what stood in the way at the last look has let
+    /// go, save those whose transactions are `still_there`.
+    pub fn no_longer_waited_for(&mut self, still_there: &[Identity]) {
+        let now = Instant::now();
+        self.now = Some((now, activity::now()));
+        for track in &mut self.tracks {
+            if !still_there.contains(&track.session.identity) {
+                track.gone = track.gone.or(Some(now));
+            }
+        }
+    }
+
     /// Which track is that session's: the one it has, or a new one.
     fn place(&mut self, sighting: &Sighting, granted: bool, now: Instant) -> usize {
         let identity = sighting.session.identity;
@@ -235,6 +247,12 @@ impl Watch {
             Some(track) => report::name(&track.session, track.judgement),
             None => "a session".into(),
         }
+    }
+
+    /// Those in the way at the last look.
+    pub fn present_ones(&self) -> Vec<Identity> {
+        let present = self.tracks.iter().filter(|t| t.gone.is_none());
+        present.map(|t| t.session.identity).collect()
     }
 
     /// Those in the way at the last look for a message, the queue left out.
