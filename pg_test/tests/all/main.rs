@@ -8,6 +8,7 @@ mod blockers;
 mod django;
 mod harness;
 mod input;
+mod preempt;
 mod roles;
 mod truth;
 mod world;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let world = Arc::new(World::default());
     let trials = std::iter::once(unit_tests(&world))
         .chain(harness::trials(&world))
+        .chain(preempt::trials(&world))
         .chain(roles::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))

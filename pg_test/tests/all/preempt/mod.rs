@@ -1,0 +1,47 @@
+//! `preempt_maintenance` on real servers, against real backups, vacuums and sessions: a file a topic.
+
+mod autovacuum;
+mod backup;
+mod hanging;
+mod in_vain;
+mod index_build;
+mod interrupts;
+mod limits;
+mod parallel_dump;
+mod prepared;
+mod right_victim;
+mod scene;
+mod scope;
+mod signals;
+mod transactions;
+mod vacuum;
+mod wraparound;
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+
+use crate::world::World;
+
+pub fn trials(world: &Arc<World>) -> Vec<Trial> {
+    [
+        backup::trials(world),
+        parallel_dump::trials(world),
+        signals::trials(world),
+        vacuum::trials(world),
+        autovacuum::trials(world),
+        wraparound::trials(world),
+        index_build::trials(world),
+        prepared::trials(world),
+        in_vain::trials(world),
+        limits::trials(world),
+        scope::trials(world),
+        hanging::trials(world),
+        interrupts::trials(world),
+        right_victim::trials(world),
+        transactions::trials(world),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
