@@ -5,6 +5,7 @@ mod rows;
 mod running;
 mod session;
 mod slow_reader;
+mod table;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -35,6 +35,20 @@ impl Rows {
         Self { rows, affected }
     }
 
+    /// Rows that no server gave.
+    #[cfg(test)]
+    pub(super) fn from_texts(columns: &[&str], rows: &[&[Option<&str>]]) -> Self {
+        let columns: Arc<[String]> = columns.iter().map(|name| (*name).to_owned()).collect();
+        let rows = rows.iter().map(|values| Row {
+            columns: Arc::clone(&columns),
+            values: values.iter().map(|v| v.map(str::to_owned)).collect(),
+        });
+        Self {
+            rows: rows.collect(),
+            affected: 0,
+        }
+    }
+
     /// What the last command tag counts.
     pub fn affected(&self) -> u64 {
         self.affected
@@ -43,6 +57,26 @@ impl Rows {
     /// The first column of the first row, unless null or absent.
     pub fn value(&self) -> Option<&str> {
         self.rows.first()?.values.first()?.as_deref()
+    }
+
+    /// These columns of all rows.
+    ///
+    /// # Panics
+    /// When there is no such column.
+    #[track_caller]
+    pub fn select(&self, columns: &[&str]) -> Self {
+        let names: Arc<[String]> = columns.iter().map(|name| (*name).to_owned()).collect();
+        let select = |row: &Row| Row {
+            columns: Arc::clone(&names),
+            values: columns
+                .iter()
+                .map(|name| row.get(name).map(str::to_owned))
+                .collect(),
+        };
+        Self {
+            rows: self.rows.iter().map(select).collect(),
+            affected: self.affected,
+        }
     }
 
     /// One column of all rows.
@@ -107,6 +141,11 @@ impl Row {
             Some(value) => value,
             None => panic!("column {column} is null in {self:?}"),
         }
+    }
+
+    /// The names of the columns.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
     }
 
     /// All values, in the order of the columns.

@@ -9,6 +9,7 @@ mod django;
 mod harness;
 mod input;
 mod preempt;
+mod play;
 mod roles;
 mod truth;
 mod world;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         .chain(django::trials(&world))
         .chain(blockers::trials(&world))
         .chain(truth::trials(&world))
+        .chain(play::trials(&world))
         .collect();
     if !arguments.list
         && let Err(failure) = world.set_up()
