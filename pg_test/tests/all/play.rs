@@ -33,7 +33,7 @@ fn the_demo_plays_both_acts(_: &World) {
         .stdout;
     for claim in [
         "DROP TABLE waits for pid",
-        "still waiting; and behind it",
+        "still waiting. Behind it: a page for",
         "The lock is held by pid",
         "(\"Heroku Postgres Backups\") alone",
         "nothing is dropped",

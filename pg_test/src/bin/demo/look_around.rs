@@ -22,10 +22,10 @@ const SUGGESTIONS: [(&str, &str); 3] = [
     ),
     (
         "Do it. (Try the DROP TABLE by itself first: it hangs until Ctrl-C.)",
-        "BEGIN;\n  \
+        "BEGIN;\n\
          SELECT pid, class, verdict, waited, reason FROM lockguard.preempt_maintenance(\n    \
-         '{\"relations\": [\"field_history_fieldhistory\", \"auth_user\", \"django_content_type\"]}');\n  \
-         DROP TABLE field_history_fieldhistory;\n  \
+         '{\"relations\": [\"field_history_fieldhistory\", \"auth_user\", \"django_content_type\"]}');\n\
+         DROP TABLE field_history_fieldhistory;\n\
          COMMIT;",
     ),
 ];
@@ -40,7 +40,7 @@ pub fn open(cluster: &Cluster, database: &Database, tempo: &Tempo) -> Result<(),
     stage::paragraph(
         PLAIN,
         &format!(
-            "A backup (\"{BACKUP}\", pid {}) is in the midst of {HISTORY}, {} MB, and will be for {} minutes.",
+            "A backup (\"{BACKUP}\", pid {}) is in the midst of {HISTORY}. The table has {} MB: at the backup's pace, {} minutes.",
             backup.pid,
             history.bytes / 1_000_000,
             history.bytes / BYTES_PER_SECOND / 60

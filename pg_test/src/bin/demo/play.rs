@@ -156,7 +156,7 @@ fn first_act(
             from.elapsed(),
             PLAIN,
             &format!(
-                "still waiting; and behind it, for {} a page, for {} a login",
+                "still waiting. Behind it: a page for {}, a login for {}",
                 stage::milliseconds(application.reader.waiting()),
                 stage::milliseconds(application.writer.waiting()),
             ),
