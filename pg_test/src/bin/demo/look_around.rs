@@ -7,7 +7,7 @@ use crate::play::Tempo;
 use crate::stage::{self, FAINT, PLAIN};
 
 /// Slow enough to look around for as long as one likes.
-const BYTES_PER_SECOND: u64 = 100_000;
+const BYTES_PER_SECOND: u64 = 250_000;
 
 /// Worth typing, with what for.
 const SUGGESTIONS: [(&str, &str); 3] = [
