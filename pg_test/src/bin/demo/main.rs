@@ -1,13 +1,14 @@
 //! `cargo demo`: the incident and its end on a throw-away server; `--psql` for a look around in it.
 //!
 //! `play` has the acts, `incident` the tables and the backup, `application` the reader and the writer,
-//! `stage` the way it is told, `look_around` what comes before psql.
+//! `stage` the way it is told, `trail` what the server log says, `look_around` what comes before psql.
 
 mod application;
 mod incident;
 mod look_around;
 mod play;
 mod stage;
+mod trail;
 
 use std::process::ExitCode;
 

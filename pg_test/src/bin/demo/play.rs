@@ -1,6 +1,6 @@
 //! The two acts: the migration as it is written today, and with one statement more. All times are measured.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use pg_test::wait::becomes_true;
 use pg_test::{Cluster, Database, During, Failure, Rows, Session, SessionOptions};
@@ -8,6 +8,7 @@ use pg_test::{Cluster, Database, During, Failure, Rows, Session, SessionOptions}
 use crate::application::Application;
 use crate::incident::{self, BACKUP, Backup, DROP, HISTORY, History, LOCKED_BY_THE_DROP};
 use crate::stage::{self, BAD, FAINT, GOOD, PLAIN};
+use crate::trail;
 
 /// How long the play is.
 pub struct Tempo {
@@ -247,7 +248,7 @@ fn second_act(
     stage::line("")?;
     let migration = database.connect(SessionOptions::named("manage.py migrate"))?;
     let said_before = cluster.log().len();
-    let midnight = time_of_day();
+    let began = trail::time_of_day();
     let from = Instant::now();
     let mut story = Story::default();
     migration.try_run("BEGIN").during("begin the migration")?;
@@ -270,16 +271,10 @@ fn second_act(
         );
     }
     let found = notices.first().map_or(from, |notice| notice.at) - from;
-    for (time, text) in signals_in(cluster.log().get(said_before..).unwrap_or_default()) {
-        // Both clocks are the machine's; the log's has no microseconds, and may be past midnight.
-        let day = Duration::from_secs(24 * 60 * 60);
-        let time = if time + day / 2 < midnight {
-            time + day
-        } else {
-            time
-        };
+    for (time, text) in trail::signals_in(cluster.log().get(said_before..).unwrap_or_default()) {
         story.add(
-            time.saturating_sub(midnight).max(found),
+            // The log has no microseconds, but a session is found before it is signalled.
+            trail::since(began, time).max(found),
             PLAIN,
             &format!("server log: {}", text.replace(&lock, "the lock")),
         );
@@ -398,26 +393,4 @@ fn blocking(database: &Database, pid: i32) -> Vec<i32> {
         .iter()
         .filter_map(|row| row.get("pid")?.parse().ok())
         .collect()
-}
-
-/// The time since midnight, UTC, in whole milliseconds as the server log has it.
-fn time_of_day() -> Duration {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Duration::from_millis((now.as_millis() % (24 * 60 * 60 * 1000)) as u64)
-}
-
-/// When lockguard signalled whom, from lines like
-/// `2026-11-23 06:40:28.123 UTC [7] manage.py migrate postgres@db1 LOG:  lockguard cancels pid 24484 for …`.
-fn signals_in(log: &str) -> Vec<(Duration, String)> {
-    let signal = |line: &str| {
-        let (prefix, text) = line.split_once("LOG:  ")?;
-        text.starts_with("lockguard ").then_some(())?;
-        let mut time = prefix.split(' ').nth(1)?.splitn(3, ':');
-        let mut next = || time.next()?.parse::<f64>().ok();
-        let seconds = next()? * 3600.0 + next()? * 60.0 + next()?;
-        Some((Duration::from_secs_f64(seconds), text.to_owned()))
-    };
-    log.lines().filter_map(signal).collect()
 }
