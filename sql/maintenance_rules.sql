@@ -1,8 +1,8 @@
 -- How sessions are recognised by name: the built-in rules, and the user's own beside them.
 
 CREATE TABLE lockguard.maintenance_rules (
-    name             text PRIMARY KEY,
-    class            text NOT NULL CHECK (class IN ('vacuum', 'analyze', 'index_build', 'cluster', 'backup',
+    name             text NOT NULL,
+    class            text NOT NULL CONSTRAINT maintenance_rules_class_exists CHECK (class IN ('vacuum', 'analyze', 'index_build', 'cluster', 'backup',
                                                     'repack', 'logical_sync', 'copy_out')),
     application_name text,
     usename          text,
@@ -11,6 +11,8 @@ CREATE TABLE lockguard.maintenance_rules (
     client_addr      text,
     comment          text,
     builtin          boolean NOT NULL DEFAULT false,
+    -- Apart: a built-in rule that comes with an update may have the name of a user's own.
+    CONSTRAINT maintenance_rules_pkey PRIMARY KEY (builtin, name),
     CONSTRAINT maintenance_rules_has_a_pattern
         CHECK (num_nonnulls(application_name, usename, backend_type, query, client_addr) > 0)
 );
@@ -26,6 +28,9 @@ COMMENT ON COLUMN lockguard.maintenance_rules.query IS 'pattern over pg_stat_act
 COMMENT ON COLUMN lockguard.maintenance_rules.client_addr IS 'pattern over pg_stat_activity.client_addr, as text without a netmask';
 COMMENT ON COLUMN lockguard.maintenance_rules.comment IS 'what the rule is for';
 COMMENT ON COLUMN lockguard.maintenance_rules.builtin IS 'the rule comes with the extension: it is neither changed nor dumped';
+COMMENT ON CONSTRAINT maintenance_rules_pkey ON lockguard.maintenance_rules IS 'each name once among the user''s rules, and once among the built-in ones';
+COMMENT ON CONSTRAINT maintenance_rules_class_exists ON lockguard.maintenance_rules IS 'the classes that a name can tell; the others the server itself knows';
+COMMENT ON CONSTRAINT maintenance_rules_has_a_pattern ON lockguard.maintenance_rules IS 'a rule without a pattern would match everybody';
 
 INSERT INTO lockguard.maintenance_rules (name, class, application_name, backend_type, comment, builtin) VALUES
     ('pg_dump',             'backup', 'pg_dump',                   NULL, 'PostgreSQL''s own', true),
@@ -53,6 +58,9 @@ CREATE TRIGGER protect_builtin_rules
 CREATE TRIGGER protect_builtin_rules_from_truncate
     BEFORE TRUNCATE ON lockguard.maintenance_rules
     FOR EACH STATEMENT EXECUTE FUNCTION lockguard.protect_builtin_rules();
+
+COMMENT ON TRIGGER protect_builtin_rules ON lockguard.maintenance_rules IS 'built-in rules are not changed';
+COMMENT ON TRIGGER protect_builtin_rules_from_truncate ON lockguard.maintenance_rules IS 'built-in rules are not truncated away';
 
 -- A dump has the user's rules; the extension brings its own.
 SELECT pg_catalog.pg_extension_config_dump('lockguard.maintenance_rules', 'WHERE NOT builtin');

@@ -4,17 +4,18 @@ use crate::act;
 use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs;
-use crate::pg::datum::{self, Name};
+use crate::pg::datum::{self, Name, Text};
 use crate::pg::{extension, interval, locks};
 use crate::policy::{self, Problem};
 use crate::report::{self, Row};
 use crate::rules::Rules;
 use crate::session::{Class, State};
-use crate::survey::{self, Sighting};
+use crate::survey::{self, Sighting, Way};
 use pgrx::datum::{AnyElement, Array, Inet, Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use std::collections::HashMap;
 use std::convert::Infallible;
 
 /// The value, or the error raised with its SQLSTATE, detail and hint.
@@ -39,27 +40,29 @@ fn blockers_of(
     (
         name!(relation, pg_sys::Oid),
         name!(pid, Option<i32>),
-        name!(gid, Option<String>),
+        name!(gid, Option<Text>),
         name!(mode, &'static str),
         name!(granted, bool),
         name!(class, Option<&'static str>),
         name!(preempt, Option<&'static str>),
         name!(usename, Option<Name>),
-        name!(application_name, Option<String>),
+        name!(application_name, Option<Text>),
         name!(client_addr, Option<Inet>),
-        name!(backend_type, Option<String>),
+        name!(backend_type, Option<Text>),
         name!(state, Option<&'static str>),
-        name!(wait_event_type, Option<String>),
-        name!(wait_event, Option<String>),
+        name!(wait_event_type, Option<Text>),
+        name!(wait_event, Option<Text>),
         name!(backend_start, Option<TimestampWithTimeZone>),
         name!(xact_start, Option<TimestampWithTimeZone>),
         name!(query_start, Option<TimestampWithTimeZone>),
         name!(blocked_by, Vec<i32>),
-        name!(query, Option<String>),
+        name!(query, Option<Text>),
     ),
 > {
     let relations =
         relations.map(|array| array.iter().map(|oid| oid.map(|o| o.to_u32())).collect());
+    // A session may stand in the way of thousands of relations.
+    let mut blocked_by: HashMap<i32, Vec<i32>> = HashMap::new();
     let rows = or_raise(blockers(relations, mode))
         .into_iter()
         .filter_map(|sighting| {
@@ -71,24 +74,30 @@ fn blockers_of(
             Some((
                 relation,
                 pid,
-                session.gid.clone(),
+                session.gid.clone().map(Text),
                 sighting.mode.name(),
                 sighting.granted,
                 report::visible_class(session, sighting.judgement).map(Class::name),
                 report::remedy(session, sighting.granted),
                 session.usename.clone().map(Name),
-                session.application_name.clone(),
+                session.application_name.clone().map(Text),
                 seen.and_then(|s| s.client_addr.clone()).map(datum::inet),
-                seen.and_then(|s| s.backend_type.clone()),
+                seen.and_then(|s| s.backend_type.clone()).map(Text),
                 seen.and_then(|s| s.state).map(State::name),
-                seen.and_then(|s| s.wait_event_type.clone()),
-                seen.and_then(|s| s.wait_event.clone()),
+                seen.and_then(|s| s.wait_event_type.clone()).map(Text),
+                seen.and_then(|s| s.wait_event.clone()).map(Text),
                 seen.and_then(|s| s.backend_start)
                     .and_then(datum::timestamp),
                 seen.and_then(|s| s.xact_start).and_then(datum::timestamp),
                 seen.and_then(|s| s.query_start).and_then(datum::timestamp),
-                pid.map(locks::blocking_pids).unwrap_or_default(),
-                report::visible_query(session),
+                pid.map(|pid| {
+                    blocked_by
+                        .entry(pid)
+                        .or_insert_with(|| locks::blocking_pids(pid))
+                        .clone()
+                })
+                .unwrap_or_default(),
+                report::visible_query(session).map(Text),
             ))
         });
     TableIterator::new(rows.collect::<Vec<_>>())
@@ -106,7 +115,7 @@ fn blockers(
         .into_iter()
         .map(|relation| Need { relation, mode })
         .collect();
-    survey::of_needs(&needs, &Rules::default())
+    survey::in_way(Way::Needs(&needs), &Rules::default())
 }
 
 /// `lockguard.preempt_maintenance(policy jsonb)`
@@ -124,11 +133,11 @@ fn preempt_maintenance(
         name!(pid, Option<i32>),
         name!(class, Option<&'static str>),
         name!(usename, Option<Name>),
-        name!(application_name, Option<String>),
+        name!(application_name, Option<Text>),
         name!(verdict, &'static str),
         name!(waited, Option<Interval>),
-        name!(reason, String),
-        name!(query, Option<String>),
+        name!(reason, Text),
+        name!(query, Option<Text>),
     ),
 > {
     let rows = or_raise(preempt(policy)).into_iter().map(|row| {
@@ -137,11 +146,11 @@ fn preempt_maintenance(
             row.pid,
             row.class.map(Class::name),
             row.usename.map(Name),
-            row.application_name,
+            row.application_name.map(Text),
             row.outcome.name(),
             datum::interval(row.waited),
-            row.reason,
-            row.query,
+            Text(row.reason),
+            row.query.map(Text),
         )
     });
     TableIterator::new(rows.collect::<Vec<_>>())

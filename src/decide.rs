@@ -89,6 +89,9 @@ pub enum Unreachable {
     IdleUnderCancel,
     /// The startup process replays the primary's locks.
     Replay,
+    /// It holds a lock of its session, outside any transaction: there is nothing to cancel, nor a
+    /// transaction by which to know it again.
+    OutsideTransaction,
 }
 
 /// What comes next for one group of sessions that stand in the same way.
@@ -172,8 +175,11 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
     if session.process == Process::Startup {
         return Stance::OutOfReach(Unreachable::Replay);
     }
-    if !session.rights.signal {
+    if !may_signal {
         return Stance::NotPermitted;
+    }
+    if session.identity.is_outside_transaction() {
+        return Stance::OutOfReach(Unreachable::OutsideTransaction);
     }
     Stance::Preempt(Means::Signal(match policy.signal {
         Signal::Terminate => Act::Terminate,
@@ -284,6 +290,21 @@ fn step(
                     Ok(Act::Terminate)
                 } else {
                     Err(Some(policy.grace - ago))
+                }
+            }
+            // A cancel is discarded by a session that happens to be between two statements.
+            (
+                Means::Signal(Act::Cancel),
+                Some(Sent {
+                    act: Act::Cancel,
+                    ago,
+                }),
+            ) => {
+                let again = policy.grace.max(MAX_STALL);
+                if ago >= again {
+                    Ok(Act::Cancel)
+                } else {
+                    Err(Some(again - ago))
                 }
             }
             (_, Some(_)) => Err(None),

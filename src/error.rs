@@ -1,7 +1,8 @@
 //! The one error type, and what each error tells the client: SQLSTATE, message, detail, hint.
 
 use crate::lock::{LockMode, UnknownMode};
-use crate::policy::Problem;
+use crate::pg::text;
+use crate::policy::{Problem, quoted};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use thiserror::Error;
@@ -65,7 +66,7 @@ impl From<UnknownMode> for Error {
             ),
         };
         Error::Argument {
-            message: unknown.to_string(),
+            message: format!("unknown lock mode {}", quoted(&unknown.given)),
             hint: Some(hint),
         }
     }
@@ -113,12 +114,13 @@ impl Error {
 
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
-        let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), function_name!());
+        let message = text::for_message(&error.to_string());
+        let mut report = ErrorReport::new(error.sqlstate(), message, function_name!());
         if let Some(detail) = error.detail() {
-            report = report.set_detail(detail);
+            report = report.set_detail(text::for_message(&detail));
         }
         if let Some(hint) = error.hint() {
-            report = report.set_hint(hint);
+            report = report.set_hint(text::for_message(&hint));
         }
         report
     }

@@ -75,7 +75,7 @@ pub fn remedy(session: &Session, holds: bool) -> Option<&'static str> {
     match () {
         () if session.is_prepared() => Some("rollback prepared"),
         () if !holds || !session.rights.see || session.process == Process::Startup => None,
-        () if session.is_idle_in_transaction() => Some("terminate"),
+        () if session.is_idle() => Some("terminate"),
         () => Some("cancel"),
     }
 }
@@ -137,6 +137,9 @@ pub fn why_gone(
     }
 }
 
+/// Why somebody who has the lock is left it without another word.
+pub const QUEUED_AT_FIRST: &str = "it was queued itself, and has the lock now";
+
 /// What a session that is still there is, and why it was left.
 pub fn why_there(
     session: &Session,
@@ -174,6 +177,9 @@ pub fn why_there(
         Stance::OutOfReach(Unreachable::IdleUnderCancel) => {
             "it is idle in transaction, where a cancel does nothing; signal \"escalate\" or \"terminate\" would end it"
                 .into()
+        }
+        Stance::OutOfReach(Unreachable::OutsideTransaction) => {
+            "it holds the lock outside any transaction, where a cancel does nothing; end the session to free it".into()
         }
         Stance::OutOfReach(Unreachable::Replay) => "it replays a lock of the primary; end it there".into(),
         Stance::OutOfReach(Unreachable::Prepared) => end_prepared(session),

@@ -6,10 +6,10 @@
 use crate::error::Error;
 use crate::lock::{LockMode, LockTag, Need, RelationId};
 use crate::pg::locks::{self, InWay, Wait};
-use crate::pg::{activity, catalog, process};
+use crate::pg::{activity, catalog, process, wait};
 use crate::rules::Rules;
-use crate::session::{Identity, Judgement, Process, Session, judge};
-use std::collections::HashMap;
+use crate::session::{Identity, Judgement, Session, judge};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Above so many locks, one copy of the lock table costs less than asking for each of them.
@@ -18,6 +18,14 @@ const MANY: usize = 50;
 /// The lowest OID that a user's relation can have (`FirstNormalObjectId` in `transam.h`): those
 /// below are the catalogs', their TOAST tables' and the information schema's.
 const FIRST_USER_RELATION: RelationId = 16_384;
+
+/// The locks that are asked about.
+#[derive(Clone, Copy, Debug)]
+pub enum Way<'a> {
+    Needs(&'a [Need]),
+    /// Every user relation of the database, in that mode.
+    Everything(LockMode),
+}
 
 /// A session in the way of one lock.
 #[derive(Clone, Debug)]
@@ -32,116 +40,133 @@ pub struct Sighting {
     pub judgement: Judgement,
 }
 
+/// What a session waits for, and who stands in its way.
+#[derive(Debug)]
+pub struct Waiting {
+    pub wait: Wait,
+    pub sightings: Vec<Sighting>,
+    /// This very session is among those in the way.
+    pub for_us: bool,
+}
+
 /// Who is in the way of these locks: in the order of the needs, holders before the queue.
-pub fn of_needs(needs: &[Need], rules: &Rules) -> Result<Vec<Sighting>, Error> {
-    let database = catalog::database();
-    let tag_of = |relation| {
-        let database = if catalog::is_shared(relation) {
-            0
-        } else {
-            database
-        };
-        LockTag::relation(database, relation)
+pub fn in_way(way: Way<'_>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
+    described(found_in(way), rules)
+}
+
+/// The same, and those whom the queued ones of these wait for.
+pub fn in_way_and_behind(way: Way<'_>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
+    described(behind_the_queue(found_in(way)), rules)
+}
+
+/// What a server process waits for and who stands in its way, those included whom the queued ones of
+/// these wait for; none while it does not wait.
+pub fn in_way_of(pid: i32, rules: &Rules) -> Result<Option<Waiting>, Error> {
+    let Some((wait, mut found)) = locks::in_way_of(pid) else {
+        return Ok(None);
     };
+    let own = Some(process::own_pid());
+    let for_us = found.iter().any(|f| f.who.pid() == own);
+    found.retain(|f| f.who.pid() != own);
+    Ok(Some(Waiting {
+        wait,
+        sightings: described(behind_the_queue(found), rules)?,
+        for_us,
+    }))
+}
+
+/// Whether somebody who has left his transaction still has to let go of one of these locks.
+pub fn is_being_let_go(way: Way<'_>) -> bool {
+    match way {
+        Way::Needs(needs) => {
+            let modes = modes(needs);
+            locks::is_being_let_go(|tag| modes.get(&tag).map(|(_, mode)| *mode))
+        }
+        Way::Everything(mode) => {
+            locks::is_being_let_go(|tag| is_user_relation(tag).then_some(mode))
+        }
+    }
+}
+
+fn found_in(way: Way<'_>) -> Vec<InWay> {
+    let needs = match way {
+        Way::Needs(needs) => needs,
+        Way::Everything(mode) => {
+            return locks::everyone_in_way(|tag| is_user_relation(tag).then_some(mode));
+        }
+    };
+    let modes = modes(needs);
     let mut found = if needs.len() > MANY || catalog::is_in_recovery() {
-        let places: HashMap<LockTag, (usize, LockMode)> = needs
-            .iter()
-            .enumerate()
-            .map(|(i, n)| (tag_of(n.relation), (i, n.mode)))
-            .collect();
-        let mut found = locks::everyone_in_way(|tag| places.get(&tag).map(|(_, mode)| *mode));
-        found.sort_by_key(|f| places.get(&f.tag).map(|(place, _)| *place));
-        found
+        locks::everyone_in_way(|tag| modes.get(&tag).map(|(_, mode)| *mode))
     } else {
         needs
             .iter()
             .flat_map(|need| locks::in_way(tag_of(need.relation), need.mode))
             .collect()
     };
-    // Stable: the order of the needs stays.
-    let mut place = HashMap::new();
-    for f in &found {
-        let next = place.len();
-        place.entry(f.tag).or_insert(next);
-    }
-    found.sort_by_key(|f| (place[&f.tag], !f.granted));
-    described(found, rules)
+    found.sort_by_key(|f| (modes.get(&f.tag).map(|(place, _)| *place), !f.granted));
+    found
 }
 
-/// Who holds any user relation of the database against that mode.
-pub fn of_all(mode: LockMode, rules: &Rules) -> Result<Vec<Sighting>, Error> {
-    let database = catalog::database();
-    described(
-        locks::everyone_in_way(|tag| {
-            tag.as_relation()
-                .is_some_and(|(db, relation)| db == database && relation >= FIRST_USER_RELATION)
-                .then_some(mode)
-        }),
-        rules,
-    )
+/// The place in the list, and the mode, of each lock that is needed.
+fn modes(needs: &[Need]) -> HashMap<LockTag, (usize, LockMode)> {
+    let places = needs.iter().enumerate();
+    places
+        .map(|(place, need)| (tag_of(need.relation), (place, need.mode)))
+        .collect()
 }
 
-/// What a server process waits for and who stands in its way; none while it does not wait.
-pub fn of_waiter(pid: i32, rules: &Rules) -> Result<Option<(Wait, Vec<Sighting>)>, Error> {
-    match locks::in_way_of(pid) {
-        None => Ok(None),
-        Some((wait, found)) => Ok(Some((wait, described(found, rules)?))),
-    }
+fn tag_of(relation: RelationId) -> LockTag {
+    let is_shared = catalog::is_shared(relation);
+    LockTag::relation(if is_shared { 0 } else { catalog::database() }, relation)
+}
+
+fn is_user_relation(tag: LockTag) -> bool {
+    tag.as_relation()
+        .is_some_and(|(db, relation)| db == catalog::database() && relation >= FIRST_USER_RELATION)
 }
 
 /// Adds those whom the queued ones of these wait for: a request is gone from the queue once what
-/// it waits for has let go.
-pub fn behind_the_queue(
-    mut sightings: Vec<Sighting>,
-    rules: &Rules,
-) -> Result<Vec<Sighting>, Error> {
-    let mut followed: Vec<Identity> = vec![];
-    loop {
-        let next = sightings.iter().find_map(|s| {
-            let who = s.session.identity;
-            (!s.granted && !followed.contains(&who)).then_some(who)
-        });
-        let Some(who) = next else {
-            return Ok(sightings);
-        };
-        followed.push(who);
-        let Some((_, found)) = who
-            .pid()
-            .map(|pid| of_waiter(pid, rules))
-            .transpose()?
-            .flatten()
-        else {
+/// it waits for has let go. This session is nobody's obstacle here: who waits for it, or behind it,
+/// is not in its way.
+fn behind_the_queue(mut found: Vec<InWay>) -> Vec<InWay> {
+    let own = Some(process::own_pid());
+    let mut known: HashSet<(Identity, LockTag)> = found.iter().map(|f| (f.who, f.tag)).collect();
+    let mut followed: HashSet<Identity> = HashSet::new();
+    let mut next = 0;
+    while next < found.len() {
+        let InWay { who, granted, .. } = found[next];
+        next += 1;
+        if granted || !followed.insert(who) {
             continue;
-        };
-        for sighting in found {
-            let is_known = sightings
-                .iter()
-                .any(|s| s.session.identity == sighting.session.identity && s.tag == sighting.tag);
-            if !is_known {
-                sightings.push(sighting);
+        }
+        wait::answer_interrupts();
+        let ahead = who.pid().and_then(locks::in_way_of);
+        for behind in ahead.into_iter().flat_map(|(_, found)| found) {
+            if behind.who.pid() != own && known.insert((behind.who, behind.tag)) {
+                found.push(behind);
             }
         }
     }
+    found
 }
 
-/// Whether a session waits, at any distance, for the process with that pid.
-pub fn waits_for(who: Identity, pid: i32) -> bool {
-    let mut seen: Vec<i32> = vec![];
-    let mut next: Vec<i32> = who.pid().into_iter().collect();
-    while let Some(waiter) = next.pop() {
-        if waiter == pid {
-            return true;
+/// Which of these sessions waits, at any distance, for the process with that pid.
+pub fn who_waits_for(sessions: &[Identity], pid: i32) -> Option<Identity> {
+    let mut seen: HashSet<i32> = HashSet::new();
+    sessions.iter().copied().find(|session| {
+        let mut next: Vec<i32> = session.pid().into_iter().collect();
+        while let Some(waiter) = next.pop() {
+            if waiter == pid {
+                return true;
+            }
+            if waiter != 0 && seen.insert(waiter) {
+                wait::answer_interrupts();
+                next.extend(locks::blocking_pids(waiter));
+            }
         }
-        if !seen.contains(&waiter) {
-            seen.push(waiter);
-            next.extend(
-                locks::blocking_pids(waiter)
-                    .into_iter()
-                    .filter(|pid| *pid != 0),
-            );
-        }
-    }
-    false
+        false
+    })
 }
 
 /// Those of them whose transactions go on.
@@ -152,10 +177,16 @@ pub fn still_there(mut identities: Vec<Identity>) -> Result<Vec<Identity>, Error
     Ok(identities)
 }
 
-/// Whether a process is still in that very transaction; a prepared one has no process.
+/// Whether a process is still in that very transaction, or still in none; a prepared one has no
+/// process.
 fn is_current(who: Identity) -> bool {
-    who.pid()
-        .is_none_or(|pid| process::by_pid(pid) == Some(who))
+    match who.pid() {
+        None => true,
+        Some(pid) if who.is_outside_transaction() => {
+            process::exists(pid) && process::by_pid(pid).is_none()
+        }
+        Some(pid) => process::by_pid(pid) == Some(who),
+    }
 }
 
 /// Fills in what is known of the sessions, and leaves out those that have gone meanwhile.
@@ -163,17 +194,16 @@ fn described(found: Vec<InWay>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
     if found.is_empty() {
         return Ok(vec![]);
     }
-    let mut identities: Vec<Identity> = found.iter().map(|f| f.who).collect();
-    identities.sort_by_key(|who| who.pid());
-    identities.dedup();
+    let identities: HashSet<Identity> = found.iter().map(|f| f.who).collect();
+    let identities: Vec<Identity> = identities.into_iter().collect();
     let sessions = activity::sessions(&identities).map_err(|e| Error::Server(e.to_string()))?;
     let rules = rules.get()?;
     let known: HashMap<Identity, (Rc<Session>, Judgement)> = sessions
         .into_iter()
-        // What was read may belong to the session's next transaction, which is not in the way. The
-        // startup process replays in no transaction of its own, and holds until the primary's end.
-        .filter(|(who, session)| session.process == Process::Startup || is_current(*who))
+        // What was read may belong to the session's next transaction, which is not in the way.
+        .filter(|(who, _)| is_current(*who))
         .map(|(who, session)| {
+            wait::answer_interrupts();
             let judgement = judge(&session, rules);
             (who, (Rc::new(session), judgement))
         })

@@ -1,5 +1,6 @@
 //! Preempting: looks, decides, signals and waits, until the way is free or the time is up.
 
+mod account;
 mod progress;
 mod target;
 mod watch;
@@ -44,6 +45,7 @@ pub fn preempt(policy: &Policy) -> Result<Vec<Row>, Error> {
         progress: Progress::new(),
         start: Instant::now(),
         rules,
+        poll: POLL,
     };
     if policy.dry_run {
         call.dry_run()
@@ -59,6 +61,8 @@ struct Call<'a> {
     progress: Progress,
     start: Instant,
     rules: Rules,
+    /// How long to sleep between looks where nothing wakes us: long beside what a look costs.
+    poll: Duration,
 }
 
 /// How a call ends that does not raise an error.
@@ -73,7 +77,9 @@ impl Call<'_> {
         let mut scratch = Scratch::new();
         let end = loop {
             let (aim, rules) = (&mut self.aim, &self.rules);
+            let start = Instant::now();
             let look = scratch.run(|| aim.look(rules))?;
+            self.poll = POLL.max(start.elapsed() * 20);
             let Look::InWay {
                 sightings,
                 is_new_wait,
@@ -94,15 +100,11 @@ impl Call<'_> {
                 break end;
             }
         };
-        let rows = self.watch.rows();
-        self.progress.finish(
-            &self.aim,
-            &rows,
-            matches!(end, End::Free),
-            self.start.elapsed(),
-        );
+        let is_free = matches!(end, End::Free);
+        self.progress
+            .finish(&self.aim, &self.watch, is_free, self.start.elapsed());
         match (end, self.policy.on_timeout) {
-            (End::Free, _) | (_, OnTimeout::Report) => Ok(rows),
+            (End::Free, _) | (_, OnTimeout::Report) => Ok(self.watch.rows()),
             (End::TimeUp, OnTimeout::Error) => Err(Error::NotFree {
                 message: format!(
                     "could not clear the way to {} within {}",
@@ -126,35 +128,32 @@ impl Call<'_> {
     /// A holder that is not preempted and itself waits for this transaction will wait for ever, and
     /// so would we.
     fn refuse_deadlock(&self, decisions: &[(Vec<Identity>, Decision)]) -> Result<(), Error> {
-        for (who, decision) in decisions {
-            let Step::Await {
-                whom,
-                why: Await::Staying | Await::Passing,
-                ..
-            } = &decision.step
-            else {
-                continue;
-            };
-            for identity in whom.iter().map(|i| who[*i]) {
-                let waits = self
-                    .watch
-                    .session(identity)
-                    .is_some_and(Session::waits_for_a_lock);
-                if waits && survey::waits_for(identity, process::own_pid()) {
-                    let name = self.watch.name(identity);
-                    return Err(Error::Deadlock {
-                        message: format!("deadlock: {name}, in the way of {}, waits for this transaction", self.aim),
-                        detail: format!(
-                            "Process {} waits for {name}, which waits for a lock that process {} holds.",
-                            process::own_pid(),
-                            process::own_pid(),
-                        ),
-                        hint: "Roll back, and call it at the start of the transaction, before anything else is locked.".into(),
-                    });
-                }
-            }
-        }
-        Ok(())
+        let awaited = decisions
+            .iter()
+            .flat_map(|(who, decision)| match &decision.step {
+                Step::Await {
+                    whom,
+                    why: Await::Staying | Await::Passing,
+                    ..
+                } => whom.iter().map(|i| who[*i]).collect(),
+                _ => vec![],
+            });
+        let waits = |who: &Identity| {
+            self.watch
+                .session(*who)
+                .is_some_and(Session::waits_for_a_lock)
+        };
+        let waiting: Vec<Identity> = awaited.filter(waits).collect();
+        let own = process::own_pid();
+        let Some(found) = survey::who_waits_for(&waiting, own) else {
+            return Ok(());
+        };
+        let name = self.watch.name(found);
+        Err(Error::Deadlock {
+            message: format!("deadlock: {name}, in the way of {}, waits for this transaction", self.aim),
+            detail: format!("Process {own} waits for {name}, which waits for a lock that process {own} holds."),
+            hint: "Roll back, and call it at the start of the transaction, before anything else is locked.".into(),
+        })
     }
 
     /// Does what the decisions ask for, and tells the end if this is it.
@@ -189,6 +188,10 @@ impl Call<'_> {
         }
         let left = self.policy.timeout.saturating_sub(self.start.elapsed());
         if acts.is_empty() && awaited.is_empty() && self.aim.is_clear_when_nobody_stands() {
+            if self.watch.has_seen_holders() && self.aim.is_being_let_go() && !left.is_zero() {
+                wait::sleep(SOON);
+                return Ok(None);
+            }
             return Ok(Some(End::Free));
         }
         if left.is_zero() {
@@ -218,7 +221,7 @@ impl Call<'_> {
             .min(self.progress.until_next());
         match awaited.first() {
             Some((who, why)) => self.wait(*who, *why, limit),
-            None => wait::sleep(left.min(POLL)),
+            None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
     }
@@ -239,7 +242,8 @@ impl Call<'_> {
         match delivery {
             Delivery::Sent => self.watch.sent(session.identity, act),
             // The next look tells what there is then.
-            Delivery::Gone | Delivery::Refused => audit::not_signalled(pid),
+            Delivery::Gone => audit::not_signalled(pid, "Its transaction had just ended"),
+            Delivery::Refused => audit::not_signalled(pid, "This role may not"),
         }
         delivery == Delivery::Sent
     }
@@ -250,17 +254,16 @@ impl Call<'_> {
         let by_transaction = match self.watch.session(who) {
             // Core cancels an autovacuum worker whose transaction somebody waits for.
             Some(session) if session.process == Process::AutovacuumWorker => is_ours_to_end,
-            // The startup process is in one transaction for as long as it replays.
-            Some(session) => session.process != Process::Startup,
+            // There is none, as for the startup process.
+            Some(_) => !who.is_outside_transaction(),
             None => true,
         };
         if !by_transaction {
-            wait::sleep(limit.min(POLL));
-        } else if wait::for_transaction(who, limit)
-            && who.pid().and_then(process::by_pid) == Some(who)
-        {
-            // It has let go of its own id, and not yet of all else: do not spin meanwhile.
-            wait::sleep(SOON);
+            wait::sleep(limit.min(self.poll));
+        } else {
+            // Shorter than deadlock_timeout, or a session that comes to wait for us would be the one
+            // to find the deadlock, and to be ended for it.
+            wait::for_transaction(who, limit.min(wait::deadlock_timeout() / 2));
         }
     }
 

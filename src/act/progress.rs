@@ -4,10 +4,18 @@
 use super::target::Aim;
 use super::watch::Watch;
 use crate::decide::Await;
+use crate::pg::text;
 use crate::report::{self, Outcome, Row};
 use crate::session::Identity;
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
+
+/// A NOTICE.
+macro_rules! say {
+    ($($arguments:tt)*) => {
+        notice!("{}", text::for_message(&format!($($arguments)*)))
+    };
+}
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -35,7 +43,7 @@ impl Progress {
         }
         self.has_begun = true;
         self.last = Instant::now();
-        notice!("lockguard: in the way of {aim}: {}", report::list(&present));
+        say!("lockguard: in the way of {aim}: {}", report::list(&present));
     }
 
     /// How long until the next notice may be sent.
@@ -60,28 +68,37 @@ impl Progress {
         let names = report::list(&names);
         let elapsed = report::in_words(self.start.elapsed());
         match why {
-            Await::Staying => notice!(
-                "lockguard: {elapsed}, and {names} still in the way of {aim}; nothing is signalled while they stay"
+            Await::Staying => say!(
+                "lockguard: {elapsed}, and {names} still in the way of {aim}: policy does not preempt them, nor others while they stay"
             ),
-            Await::Passing => notice!("lockguard: {elapsed}, waiting for {names} to pass"),
+            Await::Passing => say!("lockguard: {elapsed}, waiting for {names} to pass"),
             Await::Signalled => {
-                notice!("lockguard: {elapsed}, and {names} signalled, but not gone yet")
+                say!("lockguard: {elapsed}, and {names} signalled, but not gone yet")
             }
         }
     }
 
     /// The line at the end.
-    pub fn finish(&self, aim: &Aim, rows: &[Row], is_free: bool, elapsed: Duration) {
+    pub fn finish(&self, aim: &Aim, watch: &Watch, is_free: bool, elapsed: Duration) {
+        let rows = watch.rows();
         let elapsed = report::in_words(elapsed);
-        let tally = tally(rows);
+        let tally = tally(&rows);
+        let granted = watch.granted_since();
+        if is_free && !granted.is_empty() && aim.is_clear_when_nobody_stands() {
+            let granted = report::list(&granted);
+            say!(
+                "lockguard: the way to {aim} is cleared after {elapsed}: {tally}; {granted} was queued, and has it now"
+            );
+            return;
+        }
         match (is_free, rows.is_empty()) {
-            (true, true) => notice!("lockguard: nobody stands in the way of {aim}"),
+            (true, true) => say!("lockguard: nobody stands in the way of {aim}"),
             (true, false) => {
-                notice!("lockguard: the way to {aim} is free after {elapsed}: {tally}")
+                say!("lockguard: the way to {aim} is free after {elapsed}: {tally}")
             }
-            (false, true) => notice!("lockguard: the way to {aim} is not free after {elapsed}"),
+            (false, true) => say!("lockguard: the way to {aim} is not free after {elapsed}"),
             (false, false) => {
-                notice!("lockguard: the way to {aim} is not free after {elapsed}: {tally}")
+                say!("lockguard: the way to {aim} is not free after {elapsed}: {tally}")
             }
         }
     }
@@ -89,10 +106,10 @@ impl Progress {
     /// The line of a dry run.
     pub fn dry(&self, aim: &Aim, rows: &[Row]) {
         match rows {
-            [] => notice!(
-                "lockguard: dry run, nothing was signalled: nobody stands in the way of {aim}"
-            ),
-            rows => notice!(
+            [] => {
+                say!("lockguard: dry run, nothing was signalled: nobody stands in the way of {aim}")
+            }
+            rows => say!(
                 "lockguard: dry run, nothing was signalled: in the way of {aim}: {}",
                 tally(rows)
             ),

@@ -8,7 +8,7 @@ use crate::pg::{catalog, process, wait};
 use crate::policy::{Policy, Problem, Target};
 use crate::rules::Rules;
 use crate::session::Identity;
-use crate::survey::{self, Sighting};
+use crate::survey::{self, Sighting, Waiting, Way};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -99,29 +99,55 @@ impl Aim {
     }
 
     pub fn look(&mut self, rules: &Rules) -> Result<Look, Error> {
-        let sightings = match self {
-            Aim::Relations { needs, .. } => survey::of_needs(needs, rules)?,
-            Aim::All { mode } => survey::of_all(*mode, rules)?,
-            Aim::Waiter {
-                pid,
-                transaction,
-                wait,
-            } => {
-                let Some((now, sightings)) = look_at_waiter(*pid, *transaction, rules)? else {
-                    return Ok(Look::Free);
-                };
-                let is_new_wait = wait.replace(now) != Some(now);
-                let sightings = survey::behind_the_queue(sightings, rules)?;
-                return Ok(Look::InWay {
-                    sightings,
-                    is_new_wait,
-                });
+        if let Aim::Waiter {
+            pid,
+            transaction,
+            wait,
+        } = self
+        {
+            let Some(now) = look_at_waiter(*pid, *transaction, rules)? else {
+                return Ok(Look::Free);
+            };
+            let is_new_wait = wait.replace(now.wait) != Some(now.wait);
+            if now.for_us {
+                return Err(self.waits_for_us());
             }
+            return Ok(Look::InWay {
+                sightings: now.sightings,
+                is_new_wait,
+            });
+        }
+        let sightings = match self.way() {
+            Some(way) => survey::in_way_and_behind(way, rules)?,
+            None => vec![],
         };
         Ok(Look::InWay {
-            sightings: survey::behind_the_queue(sightings, rules)?,
+            sightings,
             is_new_wait: false,
         })
+    }
+
+    /// Whether somebody who has ended his transaction still has to let go. Copies the whole lock
+    /// table: to be asked once, before success is reported.
+    pub fn is_being_let_go(&self) -> bool {
+        self.way().is_some_and(survey::is_being_let_go)
+    }
+
+    /// The locks asked about; none for a session that is helped.
+    fn way(&self) -> Option<Way<'_>> {
+        match self {
+            Aim::Relations { needs, .. } => Some(Way::Needs(needs)),
+            Aim::All { mode } => Some(Way::Everything(*mode)),
+            Aim::Waiter { .. } => None,
+        }
+    }
+
+    fn waits_for_us(&self) -> Error {
+        Error::Deadlock {
+            message: format!("this very transaction holds {self}"),
+            detail: "The way cannot be cleared before this transaction ends.".into(),
+            hint: "Roll back, and call it from a session that holds no locks.".into(),
+        }
     }
 
     /// Whether the way is free once nobody stands in it: a session that is helped must also have
@@ -137,7 +163,7 @@ fn look_at_waiter(
     pid: i32,
     transaction: Option<Identity>,
     rules: &Rules,
-) -> Result<Option<(Wait, Vec<Sighting>)>, Error> {
+) -> Result<Option<Waiting>, Error> {
     let Some(transaction) = transaction else {
         return Ok(None);
     };
@@ -146,7 +172,7 @@ fn look_at_waiter(
         if process::by_pid(pid) != Some(transaction) {
             return Ok(None);
         }
-        if let Some(found) = survey::of_waiter(pid, rules)? {
+        if let Some(found) = survey::in_way_of(pid, rules)? {
             return Ok(Some(found));
         }
         if start.elapsed() >= SETTLED {
@@ -179,7 +205,7 @@ impl fmt::Display for Aim {
                 }
                 _ => write!(
                     f,
-                    "{} on a {}, which pid {pid} waits for",
+                    "{} on {}, which pid {pid} waits for",
                     wait.mode,
                     wait.tag.kind_name()
                 ),

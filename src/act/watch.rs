@@ -1,9 +1,9 @@
 //! Who has been in the way during a call: since when, what was sent to each, what became of each.
+//! What is told of them is in [`super::account`].
 
-use crate::decide::{Act, Hold, Sent, Stance, Standing, Unreachable, are_kin, is_long};
+use crate::decide::{Act, Hold, Sent, Stance, Standing, are_kin, is_long};
 use crate::lock::{LockMode, RelationId};
-use crate::pg::{activity, catalog};
-use crate::report::{self, Outcome, Row};
+use crate::pg::activity;
 use crate::session::{Class, Identity, Judgement, Session, Timestamp};
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
@@ -13,29 +13,31 @@ use std::time::{Duration, Instant};
 /// All that were seen, in the order of their first sight.
 #[derive(Default)]
 pub struct Watch {
-    tracks: Vec<Track>,
-    by_identity: HashMap<Identity, usize>,
+    pub(super) tracks: Vec<Track>,
+    pub(super) by_identity: HashMap<Identity, usize>,
     has_looked: bool,
     has_signalled: bool,
     /// The moment of the last look, on both clocks.
-    now: Option<(Instant, Timestamp)>,
+    pub(super) now: Option<(Instant, Timestamp)>,
 }
 
 /// One session, through one or, while it is not signalled, several of its transactions.
-struct Track {
-    session: Rc<Session>,
-    judgement: Judgement,
-    relation: Option<RelationId>,
-    mode: LockMode,
-    first_seen: Instant,
-    gone: Option<Instant>,
-    hold: Hold,
+pub(super) struct Track {
+    pub(super) session: Rc<Session>,
+    pub(super) judgement: Judgement,
+    pub(super) relation: Option<RelationId>,
+    pub(super) mode: LockMode,
+    pub(super) first_seen: Instant,
+    /// When this very transaction was first seen.
+    pub(super) transaction_seen: Instant,
+    pub(super) gone: Option<Instant>,
+    pub(super) hold: Hold,
     /// The first look found this very transaction.
-    from_start: bool,
-    sent: Vec<(Act, Instant)>,
-    stance: Stance,
+    pub(super) from_start: bool,
+    pub(super) sent: Vec<(Act, Instant)>,
+    pub(super) stance: Stance,
     /// It was more than passing traffic or a queued request, so that its row is of interest.
-    counts: bool,
+    pub(super) counts: bool,
 }
 
 impl Track {
@@ -46,6 +48,11 @@ impl Track {
 }
 
 impl Watch {
+    /// Whether anybody has held a conflicting lock at any look.
+    pub fn has_seen_holders(&self) -> bool {
+        self.tracks.iter().any(|t| t.hold != Hold::Queued)
+    }
+
     /// The session that is helped waits for another lock now: whoever is in that way is judged as
     /// at a start.
     pub fn begin_anew(&mut self) {
@@ -84,6 +91,18 @@ impl Watch {
             track.gone = None;
         }
         self.has_looked = true;
+        self.forget_traffic();
+    }
+
+    /// Lets go of passing traffic that has passed: a long call on a busy server sees many thousands.
+    fn forget_traffic(&mut self) {
+        const KEPT: usize = 1_000;
+        if self.tracks.len() <= KEPT {
+            return;
+        }
+        self.tracks.retain(|t| t.counts || t.gone.is_none());
+        let places = self.tracks.iter().enumerate();
+        self.by_identity = places.map(|(i, t)| (t.session.identity, i)).collect();
     }
 
     /// Takes in that nothing is waited for any more: what stood in the way at the last look has let
@@ -119,6 +138,8 @@ impl Watch {
                 let track = &mut self.tracks[i];
                 self.by_identity.remove(&track.session.identity);
                 (track.from_start, track.hold) = (from_start, hold);
+                (track.relation, track.mode) = (sighting.relation, sighting.mode);
+                track.transaction_seen = now;
                 i
             }
             None => {
@@ -128,6 +149,7 @@ impl Watch {
                     relation: sighting.relation,
                     mode: sighting.mode,
                     first_seen: now,
+                    transaction_seen: now,
                     gone: None,
                     hold,
                     from_start,
@@ -177,11 +199,15 @@ impl Watch {
                 act: *act,
                 ago: ago(*at),
             }),
-            kin_sent: kin.flat_map(|t| &t.sent).map(|(_, at)| ago(*at)).max(),
+            kin_sent: kin
+                .flat_map(|t| &t.sent)
+                .filter(|(_, at)| *at >= track.transaction_seen)
+                .map(|(_, at)| ago(*at))
+                .max(),
         }
     }
 
-    fn age(&self, track: &Track) -> Duration {
+    pub(super) fn age(&self, track: &Track) -> Duration {
         let Some((now, stamp)) = self.now else {
             return Duration::ZERO;
         };
@@ -189,7 +215,7 @@ impl Watch {
         track
             .session
             .transaction_age(stamp)
-            .unwrap_or_else(|| now.duration_since(track.first_seen))
+            .unwrap_or_else(|| now.duration_since(track.transaction_seen))
     }
 
     /// Takes in what was decided of each.
@@ -207,7 +233,7 @@ impl Watch {
             track.stance = *stance;
             track.counts |= match stance {
                 Stance::Queued => false,
-                Stance::Leave => track.hold == Hold::Granted && (is_long || track.from_start),
+                Stance::Leave => is_long || track.hold == Hold::Granted && track.from_start,
                 Stance::Preempt(_)
                 | Stance::Spare
                 | Stance::NotPermitted
@@ -239,144 +265,6 @@ impl Watch {
         self.by_identity
             .get(&who)
             .map(|i| &*self.tracks[*i].session)
-    }
-
-    /// A session for a message.
-    pub fn name(&self, who: Identity) -> String {
-        match self.by_identity.get(&who).map(|i| &self.tracks[*i]) {
-            Some(track) => report::name(&track.session, track.judgement),
-            None => "a session".into(),
-        }
-    }
-
-    /// Those in the way at the last look.
-    pub fn present_ones(&self) -> Vec<Identity> {
-        let present = self.tracks.iter().filter(|t| t.gone.is_none());
-        present.map(|t| t.session.identity).collect()
-    }
-
-    /// Those in the way at the last look for a message, the queue left out.
-    pub fn present(&self) -> Vec<String> {
-        self.tracks
-            .iter()
-            .filter(|t| t.gone.is_none() && t.hold != Hold::Queued)
-            .map(|t| report::name(&t.session, t.judgement))
-            .collect()
-    }
-
-    /// A row for everybody who was more than passing traffic.
-    pub fn rows(&self) -> Vec<Row> {
-        self.tracks
-            .iter()
-            .filter(|t| t.counts)
-            .map(|t| self.row(t))
-            .collect()
-    }
-
-    fn row(&self, track: &Track) -> Row {
-        let session = &track.session;
-        let (outcome, reason) = match (track.gone, track.sent.last().map(|(act, _)| *act)) {
-            (Some(_), act) => {
-                let was_cancelled = track.sent.iter().any(|(act, _)| *act == Act::Cancel);
-                let outcome = match act {
-                    None => Outcome::Finished,
-                    Some(Act::Cancel) => Outcome::Cancelled,
-                    Some(Act::Terminate) => Outcome::Terminated,
-                };
-                (
-                    outcome,
-                    report::why_gone(session, track.judgement, act, was_cancelled),
-                )
-            }
-            (None, act) => report::why_there(session, track.stance, self.age(track), act),
-        };
-        self.row_of(track, outcome, reason)
-    }
-
-    fn row_of(&self, track: &Track, outcome: Outcome, reason: String) -> Row {
-        let until = track
-            .gone
-            .or(self.now.map(|(now, _)| now))
-            .unwrap_or(track.first_seen);
-        Row {
-            relation: track.relation,
-            pid: track.session.identity.pid(),
-            class: report::visible_class(&track.session, track.judgement),
-            usename: track.session.usename.clone(),
-            application_name: track.session.application_name.clone(),
-            outcome,
-            waited: until.duration_since(track.first_seen),
-            reason,
-            query: report::visible_query(&track.session),
-        }
-    }
-
-    /// What would be done with a session that holds.
-    pub fn dry_row(&self, who: Identity, stance: Stance, blocked_by: &[String]) -> Option<Row> {
-        let track = &self.tracks[*self.by_identity.get(&who)?];
-        let (outcome, reason) = report::would(&track.session, stance, self.age(track), blocked_by);
-        Some(self.row_of(track, outcome, reason))
-    }
-
-    fn remaining_tracks(&self) -> impl Iterator<Item = &Track> {
-        self.tracks
-            .iter()
-            .filter(|t| t.gone.is_none() && t.hold != Hold::Queued)
-    }
-
-    /// Who is still in the way and why, a line each, for the DETAIL of an error.
-    pub fn remaining(&self) -> String {
-        const SHOWN: usize = 20;
-        let mut lines: Vec<String> = self
-            .remaining_tracks()
-            .map(|t| {
-                let row = self.row(t);
-                let on = t
-                    .relation
-                    .map(|r| format!(" on {}", catalog::name(r)))
-                    .unwrap_or_default();
-                let name = report::name(&t.session, t.judgement);
-                format!(
-                    "{name} holds {}{on}: {}, {}.",
-                    t.mode,
-                    row.outcome.name(),
-                    row.reason
-                )
-            })
-            .collect();
-        if let Some(more @ 1..) = lines.len().checked_sub(SHOWN) {
-            lines.truncate(SHOWN);
-            lines.push(format!("And {more} more."));
-        }
-        if lines.is_empty() {
-            "Nobody holds a conflicting lock any more, but the session that waits has not gone on."
-                .into()
-        } else {
-            lines.join("\n")
-        }
-    }
-
-    /// What to do about those who are still in the way, for the HINT of an error.
-    pub fn advice(&self) -> String {
-        let stances: Vec<Stance> = self.remaining_tracks().map(|t| t.stance).collect();
-        let prepared = self.remaining_tracks().find(|t| t.session.is_prepared());
-        if let Some(prepared) = prepared {
-            let way = report::end_prepared(&prepared.session);
-            return format!("A prepared transaction is in the way: {way}.");
-        }
-        if stances.contains(&Stance::NotPermitted) {
-            return "Call it as a role that may signal these sessions: a member of theirs or of pg_signal_backend, \
-                    and a superuser for those of superusers and for autovacuum."
-                .into();
-        }
-        if stances.contains(&Stance::OutOfReach(Unreachable::IdleUnderCancel)) {
-            return "A session that is idle in transaction can only be terminated: use signal \"escalate\" or \
-                    \"terminate\"."
-                .into();
-        }
-        "Try again later, raise timeout, or name them in preempt if they may be ended. Nothing is signalled while \
-         others stay."
-            .into()
     }
 }
 

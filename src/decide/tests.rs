@@ -129,10 +129,11 @@ fn a_cancelled_session_is_terminated_after_grace() {
         signal: Signal::Cancel,
         ..policy()
     };
-    assert!(matches!(
+    assert_eq!(
         decide(&[sent], &gentle, true).step,
-        Step::Await { within: None, .. }
-    ));
+        Step::Preempt(vec![(0, Act::Cancel)]),
+        "a cancel may have found it between two statements"
+    );
     sent.sent = Some(Sent {
         act: Act::Terminate,
         ago: 9 * SECOND,
@@ -276,6 +277,24 @@ fn a_spared_class_stays_however_young() {
             ..
         }
     ));
+}
+
+#[test]
+fn who_holds_outside_a_transaction_is_not_signalled() {
+    let mut session = application(1);
+    session.identity = Identity::Backend {
+        pid: 1,
+        transaction: VirtualTransaction { slot: 1, local: 0 },
+    };
+    let decision = decide(
+        &[standing(&session, Class::Backup, 60 * SECOND)],
+        &policy(),
+        false,
+    );
+    assert_eq!(
+        decision.stances,
+        [Stance::OutOfReach(Unreachable::OutsideTransaction)]
+    );
 }
 
 /// Random sessions in the way, of any class and kind.

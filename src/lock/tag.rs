@@ -36,26 +36,24 @@ impl LockTag {
             .then_some((self.field1, self.field2))
     }
 
-    /// What it is on, for a message about a lock that is not on a relation.
+    /// What it is on, for a message about a lock that is not on a relation of this database.
     pub fn kind_name(self) -> &'static str {
-        // The order of LockTagType in lock.h; pg_locks.locktype has the same words.
+        // The order of LockTagType in lock.h; pg_locks.locktype has much the same words.
         const KINDS: [&str; 12] = [
-            "relation",
-            "relation extension",
-            "database",
-            "page",
-            "tuple",
-            "transaction",
-            "virtual transaction",
-            "speculative token",
-            "object",
-            "user lock",
-            "advisory key",
-            "remote transaction",
+            "a relation of another database",
+            "the extension of a relation",
+            "a database's frozen ids",
+            "a page",
+            "a row",
+            "a transaction",
+            "a virtual transaction",
+            "a speculative insertion",
+            "an object",
+            "a user lock",
+            "an advisory key",
+            "a remote transaction",
         ];
-        KINDS
-            .get(usize::from(self.kind))
-            .copied()
-            .unwrap_or("lockable object")
+        let kind = KINDS.get(usize::from(self.kind)).copied();
+        kind.unwrap_or("a lockable object")
     }
 }

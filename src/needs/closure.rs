@@ -1,7 +1,7 @@
 //! What DDL on a relation locks with it: indexes, the TOAST table, partitions and children.
 
 use crate::lock::RelationId;
-use crate::pg::catalog;
+use crate::pg::{catalog, wait};
 use std::collections::HashSet;
 
 const INDEX: u8 = b'i';
@@ -12,47 +12,68 @@ const PARTITIONED_INDEX: u8 = b'I';
 ///
 /// Those that have gone meanwhile are left out.
 pub fn closure(relations: &[RelationId]) -> Vec<RelationId> {
-    let mut seen = HashSet::new();
-    let mut found = vec![];
+    let mut found = Ordered::default();
+    // Named again, or below one that was named, a relation is not looked at again.
+    let mut expanded = HashSet::new();
     for relation in relations {
-        let Some(kind) = catalog::relation(*relation).map(|r| r.kind) else {
+        if !expanded.insert(*relation) {
+            continue;
+        }
+        let Some(facts) = catalog::relation(*relation) else {
             continue;
         };
-        let is_index = kind == INDEX || kind == PARTITIONED_INDEX;
-        let family = match catalog::relation(*relation) {
-            Some(r) if r.has_children => catalog::descendants(*relation),
-            _ => vec![*relation],
+        let family = match facts.has_children {
+            true => catalog::descendants(*relation),
+            false => vec![*relation],
         };
-        if is_index {
-            let tables: Vec<RelationId> = family
+        if facts.kind == INDEX || facts.kind == PARTITIONED_INDEX {
+            let tables = family
                 .iter()
-                .filter_map(|index| catalog::table_of_index(*index))
-                .collect();
-            found.extend(tables.into_iter().chain(family).filter(|r| seen.insert(*r)));
+                .filter_map(|index| catalog::table_of_index(*index));
+            tables.for_each(|table| found.add(table));
+            family.into_iter().for_each(|index| found.add(index));
             continue;
         }
         for member in family {
-            with_own_storage(member, &mut |r| {
-                if seen.insert(r) {
-                    found.push(r);
-                }
-            });
+            wait::answer_interrupts();
+            if member == *relation || expanded.insert(member) {
+                with_own_storage(member, &mut found);
+            }
         }
     }
-    found
+    found.relations
+}
+
+/// Relations in the order in which they were first added.
+#[derive(Default)]
+struct Ordered {
+    relations: Vec<RelationId>,
+    seen: HashSet<RelationId>,
+}
+
+impl Ordered {
+    fn add(&mut self, relation: RelationId) {
+        if self.seen.insert(relation) {
+            self.relations.push(relation);
+        }
+    }
 }
 
 /// A relation, its indexes, its TOAST table and that one's indexes.
-fn with_own_storage(relation: RelationId, add: &mut impl FnMut(RelationId)) {
+fn with_own_storage(relation: RelationId, found: &mut Ordered) {
     let Some(facts) = catalog::relation(relation) else {
         return;
     };
-    add(relation);
+    found.add(relation);
     if facts.has_indexes {
-        catalog::indexes(relation).into_iter().for_each(&mut *add);
+        catalog::indexes(relation)
+            .into_iter()
+            .for_each(|index| found.add(index));
     }
     if let Some(toast) = facts.toast {
-        add(toast);
-        catalog::indexes(toast).into_iter().for_each(&mut *add);
+        found.add(toast);
+        catalog::indexes(toast)
+            .into_iter()
+            .for_each(|index| found.add(index));
     }
 }

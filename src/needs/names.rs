@@ -24,24 +24,29 @@ fn one(place: usize, name: &str) -> Result<RelationId, Error> {
         detail: Some(format!("At {path} in the policy.")),
         hint: Some(hint.into()),
     };
+    // As it was written; in quotes of its own where it has none.
     let shown: String = name.chars().take(200).collect();
+    let shown = match shown.contains('"') {
+        true => shown,
+        false => format!("\"{shown}\""),
+    };
     let relation = catalog::resolve(name).map_err(|problem| match problem {
         NameProblem::Syntax => Error::Policy(
-            Problem::new(path.clone(), format!("invalid relation name \"{shown}\""))
+            Problem::new(path.clone(), format!("invalid relation name {shown}"))
                 .hint("Write it as in SQL: events, app.events, \"Mixed Case\"."),
         ),
         NameProblem::OtherDatabase(database) => unknown(
-            format!("relation \"{shown}\" is in another database"),
+            format!("relation {shown} is in another database"),
             &format!("Connect to database \"{database}\" for it."),
         ),
         NameProblem::Unknown => unknown(
-            format!("relation \"{shown}\" does not exist"),
+            format!("relation {shown} does not exist"),
             "Check the spelling and the search_path.",
         ),
     })?;
     match catalog::relation(relation) {
         Some(facts) if facts.is_catalog => Err(Error::NotAllowed {
-            message: format!("\"{shown}\" is a system catalog"),
+            message: format!("{shown} is a system catalog"),
             hint: "Maintenance is preempted for user relations only.".into(),
         }),
         _ => Ok(relation),

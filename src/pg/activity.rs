@@ -1,10 +1,10 @@
 //! What sessions are doing: the server's activity reports, freshly read, for chosen sessions.
 
+use super::text::from_server as text;
 use super::{compat, prepared, process, roles};
 use crate::session::{Identity, Process, ProgressCommand, Rights, Session, State, Timestamp};
 use pgrx::pg_sys;
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CStr, c_char};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The time now, as the server stamps things.
@@ -20,28 +20,19 @@ pub fn now() -> Timestamp {
 /// Discards this transaction's copy of `pg_stat_activity`, which would be as old as its first use.
 pub fn sessions(wanted: &[Identity]) -> Result<HashMap<Identity, Session>, pgrx::spi::Error> {
     let mut found = HashMap::new();
-    let mut by_pid: HashMap<i32, Identity> = HashMap::new();
+    let mut by_pid: HashMap<i32, Vec<Identity>> = HashMap::new();
     let mut xids = HashSet::new();
     for identity in wanted {
         match identity {
-            Identity::Backend { pid, .. } => _ = by_pid.insert(*pid, *identity),
+            Identity::Backend { pid, .. } => by_pid.entry(*pid).or_default().push(*identity),
             Identity::Prepared { xid } => _ = xids.insert(*xid),
         }
     }
     if !by_pid.is_empty() {
-        // SAFETY: the entries are copies in this backend's own memory that stay until the next
-        // clearing, which only this function does.
-        unsafe {
-            pg_sys::pgstat_clear_backend_activity_snapshot();
-            for index in 1..=pg_sys::pgstat_fetch_stat_numbackends() {
-                let entry = compat::local_activity(index);
-                if entry.is_null() {
-                    continue;
-                }
-                let status = &(*entry).backendStatus;
-                if let Some(identity) = by_pid.get(&status.st_procpid)
-                    && let Some(session) = read(*identity, status)
-                {
+        for status in entries() {
+            for identity in by_pid.get(&status.st_procpid).into_iter().flatten() {
+                // SAFETY: an entry of the local copy, which nothing clears meanwhile.
+                if let Some(session) = unsafe { read(*identity, status) } {
                     found.insert(*identity, session);
                 }
             }
@@ -61,15 +52,20 @@ pub fn sessions(wanted: &[Identity]) -> Result<HashMap<Identity, Session>, pgrx:
 
 /// When the process with that pid started.
 pub fn backend_start(pid: i32) -> Option<Timestamp> {
-    // SAFETY: as in `sessions`.
+    let status = entries().find(|status| status.st_procpid == pid)?;
+    stamp(status.st_proc_start_timestamp)
+}
+
+/// The activity of all processes, copied anew: each until this is called again.
+fn entries() -> impl Iterator<Item = &'static pg_sys::PgBackendStatus> {
+    // SAFETY: the entries are copies in this backend's own memory that stay until the next clearing,
+    // which is done here alone, and whose caller has let go of the entries by then.
     unsafe {
         pg_sys::pgstat_clear_backend_activity_snapshot();
         (1..=pg_sys::pgstat_fetch_stat_numbackends())
             .map(|index| compat::local_activity(index))
             .filter(|entry| !entry.is_null())
             .map(|entry| &(*entry).backendStatus)
-            .find(|status| status.st_procpid == pid)
-            .and_then(|status| stamp(status.st_proc_start_timestamp))
     }
 }
 
@@ -146,17 +142,6 @@ unsafe fn read(identity: Identity, status: &pg_sys::PgBackendStatus) -> Option<S
             signal: roles::may_signal(facts.role.unwrap_or(0), kind == Process::AutovacuumWorker),
         },
     })
-}
-
-/// # Safety
-/// Null or a string.
-unsafe fn text(string: *const c_char) -> Option<String> {
-    if string.is_null() {
-        return None;
-    }
-    // SAFETY: as promised.
-    let text = unsafe { CStr::from_ptr(string) };
-    Some(text.to_string_lossy().into_owned())
 }
 
 fn stamp(stamp: pg_sys::TimestampTz) -> Option<Timestamp> {

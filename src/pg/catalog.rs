@@ -2,6 +2,7 @@
 //! relations themselves and waits for nobody.
 
 use super::compat::unbound;
+use super::text;
 use crate::lock::RelationId;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
@@ -82,9 +83,7 @@ pub fn name(id: RelationId) -> String {
             true => std::ptr::null_mut(),
             false => pg_sys::get_namespace_name_or_temp(pg_sys::get_rel_namespace(oid)),
         };
-        CStr::from_ptr(pg_sys::quote_qualified_identifier(schema, relation))
-            .to_string_lossy()
-            .into_owned()
+        text::from_server(pg_sys::quote_qualified_identifier(schema, relation)).unwrap_or_default()
     }
 }
 
@@ -94,7 +93,7 @@ pub fn name(id: RelationId) -> String {
 /// The problem with the name. A schema that this role may not use raises 42501, as it does for
 /// `regclass`.
 pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
-    let raw = CString::new(name).map_err(|_| NameProblem::Syntax)?;
+    let raw = CString::new(text::to_server(name)).map_err(|_| NameProblem::Syntax)?;
     // SAFETY: the identifiers are split in a copy that the list's elements point into; both are in
     // the current memory context, as is the range variable made of them.
     unsafe {
@@ -115,8 +114,8 @@ pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
         if !database.is_null() {
             let own = pg_sys::get_database_name(pg_sys::MyDatabaseId);
             if CStr::from_ptr(own) != CStr::from_ptr(database) {
-                let other = CStr::from_ptr(database).to_string_lossy().into_owned();
-                return Err(NameProblem::OtherDatabase(other));
+                let other = text::from_server(database);
+                return Err(NameProblem::OtherDatabase(other.unwrap_or_default()));
             }
         }
         let range = pg_sys::makeRangeVar(schema, relation, -1);

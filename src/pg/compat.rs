@@ -123,6 +123,8 @@ pub(super) mod unbound {
                 have_more: *mut bool,
             ) -> pg_sys::TransactionId;
 
+            pub fn get_timeout_active(id: core::ffi::c_int) -> bool;
+
             pub fn find_all_inheritors(
                 parent: pg_sys::Oid,
                 lockmode: pg_sys::LOCKMODE,
@@ -151,6 +153,17 @@ pub(super) mod unbound {
     ) -> pg_sys::TransactionId {
         // SAFETY: as the caller promises.
         unsafe { pg_guard_ffi_boundary(|| server::TwoPhaseGetXidByVirtualXID(vxid, have_more)) }
+    }
+
+    /// `timeout.c`: whether `statement_timeout` is running.
+    ///
+    /// # Safety
+    /// As for any function of the server.
+    pub unsafe fn is_statement_timeout_active() -> bool {
+        /// `STATEMENT_TIMEOUT` of `TimeoutId` in `timeout.h`, the same in 15 to 18.
+        const STATEMENT_TIMEOUT: core::ffi::c_int = 3;
+        // SAFETY: reads a table of this process.
+        unsafe { pg_guard_ffi_boundary(|| server::get_timeout_active(STATEMENT_TIMEOUT)) }
     }
 
     /// `pg_inherits.c`: a relation and all its descendants, as a list of OIDs in the current memory

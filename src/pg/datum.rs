@@ -1,5 +1,6 @@
 //! Values on their way in and out of SQL that pgrx has no type for.
 
+use super::text;
 use crate::session::Timestamp;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::{AnyElement, Datum, Inet, Interval, TimestampWithTimeZone};
@@ -8,24 +9,42 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 use pgrx::prelude::*;
-use std::ffi::CStr;
 use std::time::Duration;
 
-/// A result of type `name`.
+/// A result of type `text`, in the database's encoding.
+#[derive(Clone, Debug)]
+pub struct Text(pub String);
+
+impl IntoDatum for Text {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        let bytes = text::to_server(&self.0);
+        // SAFETY: the bytes are text in the database's encoding; the length is theirs.
+        unsafe {
+            let text = pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32);
+            Some(pg_sys::Datum::from(text))
+        }
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
+    }
+}
+
+/// A result of type `name`, in the database's encoding.
 #[derive(Clone, Debug)]
 pub struct Name(pub String);
 
 impl IntoDatum for Name {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         const SIZE: usize = pg_sys::NAMEDATALEN as usize;
-        let mut end = self.0.len().min(SIZE - 1);
-        while !self.0.is_char_boundary(end) {
-            end -= 1;
-        }
-        // SAFETY: a `name` is NAMEDATALEN bytes, zero from the end of the text on.
+        let bytes = text::to_server(&self.0);
+        // SAFETY: a `name` is NAMEDATALEN bytes, zero from the end of the text on; the server's
+        // function cuts between characters.
         unsafe {
+            let bytes_kept =
+                pg_sys::pg_mbcliplen(bytes.as_ptr().cast(), bytes.len() as i32, SIZE as i32 - 1);
             let name: *mut u8 = pg_sys::palloc0(SIZE).cast();
-            std::ptr::copy_nonoverlapping(self.0.as_ptr(), name, end);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), name, bytes_kept as usize);
             Some(pg_sys::Datum::from(name))
         }
     }
@@ -35,25 +54,33 @@ impl IntoDatum for Name {
     }
 }
 
-// SAFETY: the datum that `into_datum` makes is a `name`.
-unsafe impl SqlTranslatable for Name {
-    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Name);
-    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("name"));
-    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
-        Ok(ReturnsRef::One(SqlMappingRef::literal("name")));
+macro_rules! sql_type {
+    ($rust:ty, $sql:literal) => {
+        // SAFETY: the datum that `into_datum` makes is of that type.
+        unsafe impl SqlTranslatable for $rust {
+            const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!($rust);
+            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+                Ok(SqlMappingRef::literal($sql));
+            const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+                Ok(ReturnsRef::One(SqlMappingRef::literal($sql)));
+        }
+
+        // SAFETY: as for any type that makes its own datum.
+        unsafe impl BoxRet for $rust {
+            unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+                match self.into_datum() {
+                    // SAFETY: the datum is of the declared type.
+                    Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+                    None => fcinfo.return_null(),
+                }
+            }
+        }
+    };
 }
 
-// SAFETY: as for any type that makes its own datum.
-unsafe impl BoxRet for Name {
-    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        match self.into_datum() {
-            // SAFETY: the datum is of the declared type.
-            Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
-            None => fcinfo.return_null(),
-        }
-    }
-}
+sql_type!(Text, "text");
+sql_type!(Name, "name");
 
 /// The text of a `jsonb` argument.
 ///
@@ -65,12 +92,8 @@ pub fn jsonb_text(argument: &AnyElement) -> String {
     unsafe {
         let text =
             pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(argument.datum())]);
-        text.map(|t| {
-            CStr::from_ptr(t.cast_mut_ptr())
-                .to_string_lossy()
-                .into_owned()
-        })
-        .unwrap_or_default()
+        text.and_then(|t| text::from_server(t.cast_mut_ptr()))
+            .unwrap_or_default()
     }
 }
 

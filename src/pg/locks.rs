@@ -57,8 +57,8 @@ fn from_server(tag: &pg_sys::LOCKTAG) -> LockTag {
 /// Who would make a request of that mode on that lock wait: holders and the queue. Not this
 /// session itself.
 ///
-/// A session between two of its transactions that keeps a session-level lock (VACUUM, for an
-/// instant) is not seen, nor is anything on a standby; [`everyone_in_way`] sees both.
+/// Who holds it outside any transaction is not seen: VACUUM between two of its own, for an instant,
+/// and the startup process of a standby. [`everyone_in_way`] sees both.
 pub fn in_way(tag: LockTag, mode: LockMode) -> Vec<InWay> {
     let mut found = holders(tag, mode);
     for (who, awaited) in queue(tag) {
@@ -212,13 +212,19 @@ impl Instance {
 
     /// Whose entry it is; none if that session has ended its transaction meanwhile.
     fn who(&self) -> Option<Identity> {
-        match self.pid {
-            0 => prepared::xid_of(self.transaction).map(|xid| Identity::Prepared { xid }),
-            pid if pid == self.leader => Some(Identity::Backend {
-                pid,
-                transaction: self.transaction,
-            }),
-            _ => process::by_pid(self.leader),
+        if self.pid == 0 {
+            return prepared::xid_of(self.transaction).map(|xid| Identity::Prepared { xid });
+        }
+        let own = Identity::Backend {
+            pid: self.pid,
+            transaction: self.transaction,
+        };
+        // A parallel worker goes by its leader. Entries of the fast path call every process its own
+        // leader (GetLockStatusData in lock.c), so the process itself is asked as well.
+        match process::by_pid(self.leader) {
+            Some(leader) if leader.pid() != Some(self.pid) => Some(leader),
+            Some(leader) => (leader == own).then_some(own),
+            None => (self.transaction.local == 0).then_some(own),
         }
     }
 }
@@ -286,11 +292,25 @@ pub fn everyone_in_way(needed: impl Fn(LockTag) -> Option<LockMode>) -> Vec<InWa
         .collect()
 }
 
-/// What a server process waits for, and who stands in its way, as `pg_blocking_pids` judges it.
-/// None while it does not wait for a lock.
+/// Whether a session that has left its transaction has not yet let go of a lock for which `needed`
+/// gives a mode. A transaction ends, for all who ask about conflicts, before its locks are released
+/// one by one (`GetLockConflicts` in `lock.c`), and a request would still wait for them.
+pub fn is_being_let_go(needed: impl Fn(LockTag) -> Option<LockMode>) -> bool {
+    everyone_in_way(needed)
+        .iter()
+        .any(|found| found.granted && found.who.is_outside_transaction())
+}
+
+/// What a server process waits for, and who stands in its way, as `pg_blocking_pids` judges it. This
+/// session itself may be among them. None while it does not wait for a lock.
 ///
 /// Of a parallel query several members may wait at once; the first wait found is told.
 pub fn in_way_of(pid: i32) -> Option<(Wait, Vec<InWay>)> {
+    waits_of(pid).into_iter().next()
+}
+
+/// Each wait of a server process and of the members of its parallel query.
+fn waits_of(pid: i32) -> Vec<(Wait, Vec<InWay>)> {
     let mut waits: Vec<(i32, Vec<Instance>, Vec<i32>)> = vec![];
     // SAFETY: any pid may be asked about. The arrays have the lengths and offsets that the struct
     // gives; they are copied out and freed, because callers ask repeatedly.
@@ -313,7 +333,15 @@ pub fn in_way_of(pid: i32) -> Option<(Wait, Vec<InWay>)> {
         pg_sys::pfree((*data).waiter_pids.cast());
         pg_sys::pfree(data.cast());
     }
-    let (waiter, instances, ahead) = waits.into_iter().next()?;
+    waits
+        .iter()
+        .filter_map(|(waiter, instances, ahead)| wait_of(*waiter, instances, ahead))
+        .collect()
+}
+
+/// One wait: of a process, among all entries of the lock that it waits for, behind the processes that
+/// are `ahead` in the queue. The rule is that of `pg_blocking_pids` in `lockfuncs.c`.
+fn wait_of(waiter: i32, instances: &[Instance], ahead: &[i32]) -> Option<(Wait, Vec<InWay>)> {
     let own = instances.iter().find(|i| i.pid == waiter)?;
     let wait = Wait {
         tag: own.tag,
@@ -352,11 +380,9 @@ pub fn in_way_of(pid: i32) -> Option<(Wait, Vec<InWay>)> {
 
 /// `pg_blocking_pids`, each pid once.
 pub fn blocking_pids(pid: i32) -> Vec<i32> {
-    let Some((_, found)) = in_way_of(pid) else {
-        return vec![];
-    };
     let mut pids: Vec<i32> = vec![];
-    for pid in found.iter().map(|f| f.who.pid().unwrap_or(0)) {
+    for found in waits_of(pid).iter().flat_map(|(_, found)| found) {
+        let pid = found.who.pid().unwrap_or(0);
         if !pids.contains(&pid) {
             pids.push(pid);
         }

@@ -2,8 +2,9 @@
 
 use pgrx::pg_sys;
 
-/// A shared hold on a lightweight lock, released when dropped. An ERROR while it is held is fine:
-/// the server releases all of them when it aborts, and unwinding drops this before.
+/// A shared hold on a lightweight lock, released when dropped. Nothing that can raise an ERROR may
+/// run while it is held: errfinish() has then forgotten that interrupts are held off, and a release
+/// after that would count below zero.
 pub(super) struct Shared(*mut pg_sys::LWLock);
 
 impl Shared {
@@ -18,8 +19,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: acquired in `acquire`; nothing between there and here releases it but an abort,
-        // which does not run while a scope that holds one is still unwinding.
+        // SAFETY: acquired in `acquire`, and nothing in between has raised an ERROR.
         unsafe { pg_sys::LWLockRelease(self.0) };
     }
 }

@@ -17,4 +17,5 @@ pub mod memory;
 pub mod prepared;
 pub mod process;
 pub mod roles;
+pub mod text;
 pub mod wait;

@@ -164,7 +164,7 @@ pub fn signal(pid: i32, transaction: VirtualTransaction, terminate: bool) -> Del
     unsafe {
         let _held = lwlock::Shared::acquire(&raw mut (*proc).fpInfoLock);
         let is_same = (*proc).pid == pid
-            && compat::transaction_of(proc).slot == transaction.slot
+            && compat::transaction_of(proc) == transaction
             && (*proc).fpLocalTransactionId == transaction.local;
         if is_same && libc::kill(-pid, signal) == 0 {
             Delivery::Sent

@@ -1,16 +1,13 @@
 //! Roles: their names, and what the current one may see of and do to another's sessions.
 
 use super::compat::roles::{READ_ALL_STATS, SIGNAL_AUTOVACUUM, SIGNAL_BACKEND};
+use super::text;
 use pgrx::pg_sys;
-use std::ffi::CStr;
 
 /// The name of a role; none if it has been dropped.
 pub fn name(role: u32) -> Option<String> {
     // SAFETY: with `noerr` the function answers null for an unknown role; the name is copied.
-    unsafe {
-        let name = pg_sys::GetUserNameFromId(pg_sys::Oid::from_u32(role), true);
-        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
-    }
+    unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::Oid::from_u32(role), true)) }
 }
 
 /// Whether `pg_stat_activity` shows the current role a session of that role in full

@@ -1,7 +1,7 @@
 //! Waiting: for a transaction to end, or for some time; both answer to cancel, `statement_timeout`
 //! and terminate at once.
 
-use super::compat;
+use super::compat::{self, unbound};
 use crate::session::{Identity, VirtualTransaction};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -37,6 +37,7 @@ pub fn for_transaction(who: Identity, limit: Duration) -> bool {
     // memory context and resource owner are put back on both ways out, and the setting's own nest
     // level is closed before the subtransaction is (on abort, by it).
     unsafe {
+        let had_statement_timeout = unbound::is_statement_timeout_active();
         let context = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
@@ -75,9 +76,24 @@ pub fn for_transaction(who: Identity, limit: Duration) -> bool {
             pg_sys::CurrentResourceOwner = owner;
         } else {
             undo();
+            // Where both were due at once, ProcessInterrupts() has told of the lock alone, and the
+            // other would never come again.
+            if had_statement_timeout && !unbound::is_statement_timeout_active() {
+                ereport!(
+                    ERROR,
+                    PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+                    "canceling statement due to statement timeout"
+                );
+            }
         }
         ended
     }
+}
+
+/// `deadlock_timeout`.
+pub fn deadlock_timeout() -> Duration {
+    // SAFETY: a setting of the server, in milliseconds.
+    Duration::from_millis(u64::try_from(unsafe { pg_sys::DeadlockTimeout }).unwrap_or(1_000))
 }
 
 /// Raises the error of a cancel, of `statement_timeout` or of a terminate that has arrived.

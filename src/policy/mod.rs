@@ -7,7 +7,7 @@ mod problem;
 mod selector;
 
 pub use parse::parse;
-pub use problem::Problem;
+pub use problem::{Problem, quoted};
 pub use selector::{Given, Selectors, Verdict};
 
 use crate::lock::LockMode;

@@ -54,6 +54,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(7 * DAY.as_secs());
 /// The longest age that a rule may ask for.
 const LONGEST_AGE: Duration = Duration::from_secs(36_525 * DAY.as_secs());
 
+/// The longest pattern, in characters, and the most entries in `preempt` and `spare` each: matching
+/// is not interrupted, and no name and hardly any query is longer.
+const LONGEST_PATTERN: usize = 1_000;
+const MOST_ENTRIES: usize = 100;
+
 /// The policy that a document is, or the first thing that is wrong with it.
 ///
 /// # Errors
@@ -170,6 +175,12 @@ fn class(node: &Node<'_>) -> Result<Class, Problem> {
 
 fn selectors(node: &Node<'_>, interval: ReadInterval<'_>) -> Result<Selectors, Problem> {
     let items = node.array()?;
+    if items.len() > MOST_ENTRIES {
+        return Err(node.problem(format!(
+            "{} entries are more than the {MOST_ENTRIES} that are allowed",
+            items.len()
+        )));
+    }
     items
         .iter()
         .map(|item| selector(item, interval))
@@ -206,14 +217,20 @@ fn selector(node: &Node<'_>, interval: ReadInterval<'_>) -> Result<Selector, Pro
     }
 }
 
+fn pattern(node: &Node<'_>) -> Result<Pattern, Problem> {
+    let pattern = node.string()?;
+    let length = pattern.chars().count();
+    if length > LONGEST_PATTERN {
+        return Err(node.problem(format!(
+            "a pattern of {length} characters is longer than the {LONGEST_PATTERN} that are allowed"
+        )));
+    }
+    Ok(Pattern::new(pattern))
+}
+
 fn rule(object: &Object<'_>, interval: ReadInterval<'_>) -> Result<Rule, Problem> {
     object.only(&RULE_KEYS)?;
-    let pattern = |key| {
-        object
-            .get(key)
-            .map(|n| n.string().map(Pattern::new))
-            .transpose()
-    };
+    let pattern = |key| object.get(key).map(|n| pattern(&n)).transpose();
     let age = |key| {
         object
             .get(key)

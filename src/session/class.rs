@@ -59,7 +59,10 @@ impl Class {
     /// Whether the server itself tells it by something that `pg_stat_activity` hides from strangers.
     /// What an autovacuum worker does is no user's secret.
     pub const fn is_told_by_hidden_facts(self) -> bool {
-        matches!(self, Class::LogicalSync | Class::IdleInTransaction)
+        matches!(
+            self,
+            Class::LogicalSync | Class::CopyOut | Class::IdleInTransaction
+        )
     }
 
     pub fn from_name(name: &str) -> Option<Class> {
@@ -156,7 +159,8 @@ fn by_structure(class: Class, session: &Session) -> Option<bool> {
             (session.process, session.progress),
             (Process::WalSender, Some(CopyTo)) | (Process::BackgroundWorker, Some(CopyFrom))
         )),
-        Class::CopyOut => public(session.progress == Some(CopyTo)),
+        // That it is a COPY is public; which way it goes is not.
+        Class::CopyOut => hidden(session.progress == Some(CopyTo)),
         Class::IdleInTransaction => hidden(session.is_idle_in_transaction()),
         Class::Application => None,
     }
@@ -327,7 +331,7 @@ mod tests {
         session.progress = Some(ProgressCommand::CopyTo);
         let hidden = judge(&session, std::slice::from_ref(&by_query));
         assert_eq!(hidden.class, Class::Backup);
-        assert_eq!(hidden.class_for(STRANGER), Class::CopyOut);
+        assert_eq!(hidden.class_for(STRANGER), Class::Application);
         let named = judge(&session, &[by_query, rule(Class::Backup, "web")]);
         assert_eq!(named.class_for(STRANGER), Class::Backup);
     }

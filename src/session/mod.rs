@@ -49,6 +49,12 @@ impl Identity {
             Identity::Prepared { .. } => None,
         }
     }
+
+    /// Whether the process is in no transaction that could be told from the next one: it holds a lock
+    /// of its session, is just letting go, or is the startup process of a standby.
+    pub fn is_outside_transaction(self) -> bool {
+        matches!(self, Identity::Backend { transaction, .. } if transaction.local == 0)
+    }
 }
 
 /// `pg_stat_activity.state`.
@@ -152,6 +158,11 @@ impl Session {
 
     pub fn is_idle_in_transaction(&self) -> bool {
         self.state.is_some_and(State::is_idle_in_transaction)
+    }
+
+    /// Whether it waits for its client's next command, where a cancel does nothing.
+    pub fn is_idle(&self) -> bool {
+        self.state == Some(State::Idle) || self.is_idle_in_transaction()
     }
 
     /// Whether it waits for a heavyweight lock.

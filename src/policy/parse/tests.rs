@@ -182,6 +182,16 @@ fn keys_of_later_versions_are_unknown_keys() {
 }
 
 #[test]
+fn what_would_take_long_to_match_is_refused() {
+    let rule = |length| json!({"relations": ["a"], "preempt": [{"query": "*".repeat(length)}]});
+    assert!(read(rule(1_000)).is_ok());
+    assert_eq!(refused(rule(1_001)).path, "$.preempt[0].query");
+    let entries = |count| json!({"relations": ["a"], "spare": vec!["backup"; count]});
+    assert!(read(entries(100)).is_ok());
+    assert_eq!(refused(entries(101)).path, "$.spare");
+}
+
+#[test]
 fn long_input_is_not_repeated_whole() {
     let problem = refused(json!({"relations": ["a"], "signal": "x".repeat(1_000_000)}));
     assert!(problem.message.len() < 200);

@@ -1,0 +1,171 @@
+//! What a call tells of those it saw: a row each, the DETAIL of an error, and what to do next.
+
+use super::watch::{Track, Watch};
+use crate::decide::{Act, Hold, Stance, Unreachable};
+use crate::pg::catalog;
+use crate::report::{self, Outcome, Row};
+use crate::session::Identity;
+
+impl Watch {
+    /// A session for a message.
+    pub fn name(&self, who: Identity) -> String {
+        match self.by_identity.get(&who).map(|i| &self.tracks[*i]) {
+            Some(track) => report::name(&track.session, track.judgement),
+            None => "a session".into(),
+        }
+    }
+
+    /// Those in the way at the last look.
+    pub fn present_ones(&self) -> Vec<Identity> {
+        let present = self.tracks.iter().filter(|t| t.gone.is_none());
+        present.map(|t| t.session.identity).collect()
+    }
+
+    /// Those in the way at the last look for a message, the queue left out.
+    pub fn present(&self) -> Vec<String> {
+        self.tracks
+            .iter()
+            .filter(|t| t.gone.is_none() && t.hold != Hold::Queued)
+            .map(|t| report::name(&t.session, t.judgement))
+            .collect()
+    }
+
+    /// Those who were queued at first, and have the lock now.
+    pub fn granted_since(&self) -> Vec<String> {
+        self.tracks
+            .iter()
+            .filter(|t| {
+                t.gone.is_none() && t.hold == Hold::GrantedSince && t.stance == Stance::Leave
+            })
+            .map(|t| report::name(&t.session, t.judgement))
+            .collect()
+    }
+
+    /// A row for everybody who was more than passing traffic.
+    pub fn rows(&self) -> Vec<Row> {
+        self.tracks
+            .iter()
+            .filter(|t| t.counts)
+            .map(|t| self.row(t))
+            .collect()
+    }
+
+    fn row(&self, track: &Track) -> Row {
+        let session = &track.session;
+        let (outcome, reason) = match (track.gone, track.sent.last().map(|(act, _)| *act)) {
+            (Some(_), act) => {
+                let was_cancelled = track.sent.iter().any(|(act, _)| *act == Act::Cancel);
+                let outcome = match act {
+                    None => Outcome::Finished,
+                    Some(Act::Cancel) => Outcome::Cancelled,
+                    Some(Act::Terminate) => Outcome::Terminated,
+                };
+                (
+                    outcome,
+                    report::why_gone(session, track.judgement, act, was_cancelled),
+                )
+            }
+            (None, None) if track.hold == Hold::GrantedSince && track.stance == Stance::Leave => {
+                (Outcome::InTheWay, report::QUEUED_AT_FIRST.into())
+            }
+            (None, act) => report::why_there(session, track.stance, self.age(track), act),
+        };
+        self.row_of(track, outcome, reason)
+    }
+
+    fn row_of(&self, track: &Track, outcome: Outcome, reason: String) -> Row {
+        let until = track
+            .gone
+            .or(self.now.map(|(now, _)| now))
+            .unwrap_or(track.first_seen);
+        Row {
+            relation: track.relation,
+            pid: track.session.identity.pid(),
+            class: report::visible_class(&track.session, track.judgement),
+            usename: track.session.usename.clone(),
+            application_name: track.session.application_name.clone(),
+            outcome,
+            waited: until.duration_since(track.first_seen),
+            reason,
+            query: report::visible_query(&track.session),
+        }
+    }
+
+    /// What would be done with a session that holds.
+    pub fn dry_row(&self, who: Identity, stance: Stance, blocked_by: &[String]) -> Option<Row> {
+        let track = &self.tracks[*self.by_identity.get(&who)?];
+        let (outcome, reason) = report::would(&track.session, stance, self.age(track), blocked_by);
+        Some(self.row_of(track, outcome, reason))
+    }
+
+    fn remaining_tracks(&self) -> impl Iterator<Item = &Track> {
+        self.tracks
+            .iter()
+            .filter(|t| t.gone.is_none() && t.hold != Hold::Queued)
+    }
+
+    /// Who is still in the way and why, a line each, for the DETAIL of an error.
+    pub fn remaining(&self) -> String {
+        const SHOWN: usize = 20;
+        let mut lines: Vec<String> = self
+            .remaining_tracks()
+            .map(|t| {
+                let row = self.row(t);
+                let on = t
+                    .relation
+                    .map(|r| format!(" on {}", catalog::name(r)))
+                    .unwrap_or_default();
+                let name = report::name(&t.session, t.judgement);
+                let age = match t.session.rights.see && !t.session.is_prepared() {
+                    true => format!(" in a transaction of {}", report::in_words(self.age(t))),
+                    false => String::new(),
+                };
+                format!(
+                    "{name} holds {}{on}{age}: {}, {}.",
+                    t.mode,
+                    row.outcome.name(),
+                    row.reason
+                )
+            })
+            .collect();
+        if let Some(more @ 1..) = lines.len().checked_sub(SHOWN) {
+            lines.truncate(SHOWN);
+            lines.push(format!("And {more} more."));
+        }
+        if lines.is_empty() {
+            "Nobody holds a conflicting lock any more, but the session that waits has not gone on."
+                .into()
+        } else {
+            lines.join("\n")
+        }
+    }
+
+    /// What to do about those who are still in the way, for the HINT of an error.
+    pub fn advice(&self) -> String {
+        let has = |stance| self.remaining_tracks().any(|t| t.stance == stance);
+        if let Some(prepared) = self.remaining_tracks().find(|t| t.session.is_prepared()) {
+            let way = report::end_prepared(&prepared.session);
+            return format!("A prepared transaction is in the way: {way}.");
+        }
+        let advice = if has(Stance::NotPermitted) {
+            "Call it as a role that may signal these sessions: a member of theirs or of pg_signal_backend, and a \
+             superuser for those of superusers and for autovacuum."
+        } else if has(Stance::OutOfReach(Unreachable::IdleUnderCancel)) {
+            "A session that is idle in transaction can only be terminated: use signal \"escalate\" or \
+             \"terminate\"."
+        } else if has(Stance::OutOfReach(Unreachable::OutsideTransaction)) {
+            "A lock held outside any transaction goes with its session: end that with pg_terminate_backend, or \
+             have it release the lock."
+        } else if has(Stance::Spare) {
+            "Let those that policy spares finish, and try again then."
+        } else if has(Stance::Leave) {
+            "Try again later, raise timeout, or name them in preempt if they may be ended. Those that policy \
+             preempts are left alone while others stay."
+        } else if self.remaining_tracks().next().is_some() {
+            "Raise timeout, or lower grace: they were signalled and have not let go yet."
+        } else {
+            "Try again."
+        };
+        advice.into()
+    }
+}

@@ -1,0 +1,116 @@
+//! Text between the server, which has it in the database's encoding, and Rust, which has UTF-8.
+//!
+//! Nothing here raises an error: what one encoding has and the other has not becomes a question mark
+//! or U+FFFD. Activity reports and names of prepared transactions are not even sure to be in this
+//! database's encoding, for they come from all databases.
+
+use pgrx::pg_sys;
+use std::ffi::{CStr, c_char};
+
+const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
+const SQL_ASCII: i32 = pg_sys::pg_enc::PG_SQL_ASCII as i32;
+
+/// The text of a C string in the database's encoding; none of a null pointer.
+///
+/// # Safety
+/// `string` is null or a C string.
+pub(super) unsafe fn from_server(string: *const c_char) -> Option<String> {
+    if string.is_null() {
+        return None;
+    }
+    // SAFETY: as promised.
+    Some(from_server_bytes(
+        unsafe { CStr::from_ptr(string) }.to_bytes(),
+    ))
+}
+
+/// The text of bytes in the database's encoding.
+pub(super) fn from_server_bytes(bytes: &[u8]) -> String {
+    let encoding = database_encoding();
+    match bytes.is_ascii() || encoding == UTF8 || encoding == SQL_ASCII {
+        true => String::from_utf8_lossy(bytes).into_owned(),
+        false => String::from_utf8_lossy(&converted(bytes, encoding, UTF8, "\u{fffd}".as_bytes()))
+            .into_owned(),
+    }
+}
+
+/// Text as the database's encoding has it.
+pub(super) fn to_server(text: &str) -> Vec<u8> {
+    let encoding = database_encoding();
+    match text.is_ascii() || encoding == UTF8 || encoding == SQL_ASCII {
+        true => text.as_bytes().to_vec(),
+        false => converted(text.as_bytes(), UTF8, encoding, b"?"),
+    }
+}
+
+/// Text for a message, which pgrx hands over as it is: with escapes where it would not be text in the
+/// database's encoding.
+pub fn for_message(text: &str) -> String {
+    match text.is_ascii() || database_encoding() == UTF8 {
+        true => text.to_owned(),
+        false => text
+            .chars()
+            .map(|c| {
+                if c.is_ascii() {
+                    c.to_string()
+                } else {
+                    c.escape_unicode().to_string()
+                }
+            })
+            .collect(),
+    }
+}
+
+fn database_encoding() -> i32 {
+    // SAFETY: set when the session starts.
+    unsafe { pg_sys::GetDatabaseEncoding() }
+}
+
+/// Bytes of one encoding in another, with `instead` for each byte that cannot be converted.
+fn converted(bytes: &[u8], from: i32, to: i32, instead: &[u8]) -> Vec<u8> {
+    // SAFETY: a catalog look-up, the encodings being valid.
+    let conversion = unsafe { pg_sys::FindDefaultConversionProc(from, to) };
+    if conversion == pg_sys::InvalidOid {
+        return bytes
+            .iter()
+            .flat_map(|b| {
+                if b.is_ascii() {
+                    vec![*b]
+                } else {
+                    instead.to_vec()
+                }
+            })
+            .collect();
+    }
+    let mut result = vec![];
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        // The server reads only as much as is sure to fit: a quarter of the room
+        // (MAX_CONVERSION_GROWTH).
+        let piece = &rest[..rest.len().min(1 << 16)];
+        let mut room = vec![0u8; piece.len() * 4 + 1];
+        // SAFETY: source and destination have the lengths given; with `noError` it converts up to
+        // the first character that it cannot, ends the result with a zero, and tells how many bytes
+        // it has read.
+        let read = unsafe {
+            pg_sys::pg_do_encoding_conversion_buf(
+                conversion,
+                from,
+                to,
+                piece.as_ptr().cast_mut(),
+                piece.len() as i32,
+                room.as_mut_ptr(),
+                room.len() as i32,
+                true,
+            )
+        };
+        let end = room.iter().position(|b| *b == 0).unwrap_or(room.len());
+        result.extend_from_slice(&room[..end]);
+        rest = &rest[usize::try_from(read).unwrap_or(0).min(piece.len())..];
+        if !rest.is_empty() && usize::try_from(read).unwrap_or(0) < piece.len() {
+            result.extend_from_slice(instead);
+            rest = &rest[1..];
+        }
+    }
+    result
+}
