@@ -126,9 +126,10 @@ impl Watch {
             return *i;
         }
         let hold = if granted { Hold::Granted } else { Hold::Queued };
-        // The same session in its next transaction goes on with its row, unless a signal ended it.
+        // The same session in its next transaction goes on with its row, unless a cancel ended the
+        // last one. One that was told to terminate drops its temporary tables on its way out.
         let again = self.tracks.iter().position(|t| {
-            t.sent.is_empty()
+            t.sent.last().is_none_or(|(act, _)| *act == Act::Terminate)
                 && identity.pid().is_some()
                 && t.session.identity.pid() == identity.pid()
                 && t.session.backend_start == sighting.session.backend_start

@@ -22,6 +22,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         an_idle_transaction_is_reported_and_left_under_cancel,
         an_idle_transaction_is_left_by_default,
         a_backup_between_two_statements_is_terminated,
+        a_terminated_session_that_still_drops_its_temporary_tables_has_one_row,
     ]
 }
 
@@ -180,4 +181,22 @@ fn a_backup_between_two_statements_is_terminated(world: &World) {
     assert_eq!(row.text("class"), "backup");
     assert_eq!(trail.signals().len(), 1);
     assert!(!is_alive(&database, idle.pid()));
+}
+
+/// It does so in a transaction of its own on the way out, with their locks held again. There are
+/// enough of them for that to last many looks.
+fn a_terminated_session_that_still_drops_its_temporary_tables_has_one_row(world: &World) {
+    let database = world.database();
+    let idle = database.session("pg_dump");
+    idle.run("DO $$BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TEMP TABLE t%s (t text)', i); END LOOP; END$$");
+    let schema = idle.run("SELECT pg_my_temp_schema()::regnamespace");
+    let schema = schema.value().unwrap().to_owned();
+    idle.run("BEGIN; SELECT FROM t1");
+    let trail = Trail::from_now(world.cluster());
+    let rows = database
+        .session("migration")
+        .run(&preempt(&format!(r#"{{"relations": ["{schema}.t1"]}}"#)));
+    assert_eq!(rows.only().text("pid"), idle.pid().to_string());
+    assert_eq!(rows.only().text("verdict"), "terminated");
+    assert_eq!(trail.victims(), [idle.pid()]);
 }
