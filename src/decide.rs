@@ -25,6 +25,8 @@ pub struct Standing<'a> {
     pub from_start: bool,
     /// What this call has sent to this very transaction, and how long ago.
     pub sent: Option<Sent>,
+    /// Which of the others (by their places) hold what it waits for itself.
+    pub waits_for: &'a [usize],
     /// How long ago this call first signalled another session of the same job (see [`are_kin`]).
     pub kin_sent: Option<Duration>,
 }
@@ -194,6 +196,15 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
 
 fn stance(standings: &[Standing<'_>], i: usize, policy: &Policy) -> Stance {
     let own = own_stance(&standings[i], policy);
+    let is_victim = |other: &usize| {
+        let other = standings.get(*other);
+        other.is_some_and(|other| matches!(own_stance(other, policy), Stance::Preempt(_)))
+    };
+    if own == Stance::Leave && standings[i].waits_for.iter().any(is_victim) {
+        // The migration that already hangs: it has got one of its locks, and maintenance keeps it
+        // from the next. Making way for it is the point.
+        return Stance::Queued;
+    }
     let takes_more_than_a_cancel = matches!(
         own,
         Stance::Preempt(Means::Signal(Act::Terminate))

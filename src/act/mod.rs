@@ -6,7 +6,7 @@ mod target;
 mod watch;
 
 use crate::audit;
-use crate::decide::{Act, Await, Decision, Stance, Step, decide};
+use crate::decide::{Act, Await, Decision, Hold, Stance, Step, decide};
 use crate::error::Error;
 use crate::lock::{LockMode, LockTag};
 use crate::pg::memory::Scratch;
@@ -282,13 +282,13 @@ impl Call<'_> {
         }
         let mut decisions = vec![];
         for members in groups {
-            let standings = self.watch.standings(&members);
+            let waits_for = watch::who_waits_for_whom(&members);
+            let standings = self.watch.standings(&members, &waits_for);
             let decision = decide(&standings, self.policy, self.watch.has_signalled());
             let who: Vec<Identity> = standings.iter().map(|s| s.session.identity).collect();
+            let holds: Vec<Hold> = standings.iter().map(|s| s.hold).collect();
+            self.watch.judged(&who, &holds, &decision.stances);
             decisions.push((who, decision));
-        }
-        for (who, decision) in &decisions {
-            self.watch.judged(who, &decision.stances);
         }
         decisions
     }

@@ -2,7 +2,7 @@
 //! What is told of them is in [`super::account`].
 
 use crate::decide::{Act, Hold, Sent, Stance, Standing, are_kin, is_long};
-use crate::lock::{LockMode, RelationId};
+use crate::lock::{LockMode, LockTag, RelationId};
 use crate::pg::activity;
 use crate::session::{Class, Identity, Judgement, Session, Timestamp};
 use crate::survey::Sighting;
@@ -36,6 +36,8 @@ pub(super) struct Track {
     pub(super) from_start: bool,
     pub(super) sent: Vec<(Act, Instant)>,
     pub(super) stance: Stance,
+    /// It held one of the locks and waited for another that a victim held.
+    pub(super) was_helped: bool,
     /// It was more than passing traffic or a queued request, so that its row is of interest.
     pub(super) counts: bool,
 }
@@ -80,10 +82,10 @@ impl Watch {
             let i = self.place(sighting, granted, now);
             let track = &mut self.tracks[i];
             track.hold = match (granted, track.hold) {
-                (true, Hold::Granted) => Hold::Granted,
+                (true, Hold::Granted) if !track.was_helped => Hold::Granted,
                 // It waits for the next of its locks: to stop here would leave it hanging there.
                 _ if queued.contains(&sighting.session.identity) => Hold::Queued,
-                (true, Hold::Queued | Hold::GrantedSince) => Hold::GrantedSince,
+                (true, _) => Hold::GrantedSince,
                 (false, _) => Hold::Queued,
             };
             track.session = Rc::clone(&sighting.session);
@@ -138,7 +140,7 @@ impl Watch {
             Some(i) => {
                 let track = &mut self.tracks[i];
                 self.by_identity.remove(&track.session.identity);
-                (track.from_start, track.hold) = (from_start, hold);
+                (track.from_start, track.hold, track.was_helped) = (from_start, hold, false);
                 (track.relation, track.mode) = (sighting.relation, sighting.mode);
                 track.transaction_seen = now;
                 i
@@ -155,6 +157,7 @@ impl Watch {
                     hold,
                     from_start,
                     sent: vec![],
+                    was_helped: false,
                     stance: Stance::Queued,
                     counts: false,
                 });
@@ -165,16 +168,26 @@ impl Watch {
         i
     }
 
-    /// These sessions, each once, as the decision needs them.
-    pub fn standings(&self, sightings: &[&Sighting]) -> Vec<Standing<'_>> {
+    /// These sessions, each once, as the decision needs them; `waits_for` as [`who_waits_for_whom`]
+    /// tells it of the same sightings.
+    pub fn standings<'a>(
+        &'a self,
+        sightings: &[&Sighting],
+        waits_for: &'a [Vec<usize>],
+    ) -> Vec<Standing<'a>> {
         each_session(sightings.iter().copied())
             .into_iter()
-            .filter_map(|(sighting, granted)| {
+            .zip(waits_for)
+            .filter_map(|((sighting, granted), waits_for)| {
                 let i = self.by_identity.get(&sighting.session.identity)?;
                 let standing = self.standing(&self.tracks[*i]);
                 // It may hold one relation and be queued for another.
                 let hold = if granted { standing.hold } else { Hold::Queued };
-                Some(Standing { hold, ..standing })
+                Some(Standing {
+                    hold,
+                    waits_for,
+                    ..standing
+                })
             })
             .collect()
     }
@@ -200,6 +213,7 @@ impl Watch {
                 act: *act,
                 ago: ago(*at),
             }),
+            waits_for: &[],
             kin_sent: kin
                 .flat_map(|t| &t.sent)
                 .filter(|(_, at)| *at >= track.transaction_seen)
@@ -220,21 +234,24 @@ impl Watch {
     }
 
     /// Takes in what was decided of each.
-    pub fn judged(&mut self, who: &[Identity], stances: &[Stance]) {
-        for (identity, stance) in who.iter().zip(stances) {
+    pub fn judged(&mut self, who: &[Identity], holds: &[Hold], stances: &[Stance]) {
+        for ((identity, hold), stance) in who.iter().zip(holds).zip(stances) {
+            let is_helped = *hold != Hold::Queued && *stance == Stance::Queued;
             let Some(i) = self.by_identity.get(identity).copied() else {
                 continue;
             };
             let is_long = is_long(&self.standing(&self.tracks[i]), *stance);
             let track = &mut self.tracks[i];
             if *stance == Stance::Queued && track.hold != Hold::Queued {
-                // Queued for one relation, it holds another, and is told of as a holder.
+                // Queued for one relation, it holds another, and is told of as a holder, unless that
+                // is the migration that hangs behind a victim.
+                track.was_helped |= is_helped;
                 continue;
             }
             track.stance = *stance;
             track.counts |= match stance {
                 Stance::Queued => false,
-                Stance::Leave => is_long || track.hold == Hold::Granted && track.from_start,
+                Stance::Leave => track.hold == Hold::Granted && (is_long || track.from_start),
                 Stance::Preempt(_)
                 | Stance::Spare
                 | Stance::NotPermitted
@@ -285,4 +302,29 @@ fn each_session<'a>(sightings: impl Iterator<Item = &'a Sighting>) -> Vec<(&'a S
         }
     }
     found
+}
+
+/// Of each session, in the order of [`each_session`], which of the others hold what it waits for.
+pub fn who_waits_for_whom(sightings: &[&Sighting]) -> Vec<Vec<usize>> {
+    let sessions = each_session(sightings.iter().copied());
+    let places: HashMap<Identity, usize> = sessions
+        .iter()
+        .enumerate()
+        .map(|(i, (sighting, _))| (sighting.session.identity, i))
+        .collect();
+    let mut holders: HashMap<LockTag, Vec<&Sighting>> = HashMap::new();
+    for sighting in sightings.iter().filter(|s| s.granted) {
+        holders.entry(sighting.tag).or_default().push(sighting);
+    }
+    let mut waits = vec![vec![]; sessions.len()];
+    for waiter in sightings.iter().filter(|s| !s.granted) {
+        let against = waiter.mode.conflicts();
+        let me = waiter.session.identity;
+        for holder in holders.get(&waiter.tag).into_iter().flatten() {
+            if holder.session.identity != me && against.contains(holder.mode) {
+                waits[places[&me]].push(places[&holder.session.identity]);
+            }
+        }
+    }
+    waits
 }

@@ -35,6 +35,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         from_start: true,
         sent: None,
         kin_sent: None,
+        waits_for: &[],
     }
 }
 
@@ -265,6 +266,33 @@ fn a_request_granted_since_is_an_obstacle_to_signals() {
 }
 
 #[test]
+fn a_migration_that_hangs_behind_a_victim_is_no_obstacle_though_it_holds() {
+    let (migration, backup, reader) = (application(1), application(2), application(3));
+    let hanging = Standing {
+        waits_for: &[1],
+        ..standing(&migration, Class::Application, 900 * SECOND)
+    };
+    let victim = standing(&backup, Class::Backup, 60 * SECOND);
+    let decision = decide(&[hanging, victim], &policy(), false);
+    assert_eq!(decision.step, Step::Preempt(vec![(1, Act::Cancel)]));
+    let behind_the_migration = Standing {
+        waits_for: &[0],
+        ..standing(&reader, Class::Application, 900 * SECOND)
+    };
+    let decision = decide(&[hanging, victim, behind_the_migration], &policy(), false);
+    assert!(
+        matches!(
+            decision.step,
+            Step::Await {
+                why: Await::Staying,
+                ..
+            }
+        ),
+        "{decision:?}"
+    );
+}
+
+#[test]
 fn a_spared_class_stays_however_young() {
     let mut vacuum = application(1);
     vacuum.anti_wraparound = true;
@@ -376,7 +404,7 @@ proptest! {
         let standings: Vec<Standing<'_>> = sessions
             .iter()
             .map(|(session, class, age, hold, from_start, sent)| Standing {
-                session, class: *class, age: *age, hold: *hold, from_start: *from_start, sent: *sent, kin_sent: None,
+                session, class: *class, age: *age, hold: *hold, from_start: *from_start, sent: *sent, waits_for: &[], kin_sent: None,
             })
             .collect();
         let named = |s: &Standing<'_>, list: &Selectors| {

@@ -24,6 +24,9 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         two_backups_of_different_pace_are_cleared_for_one_migration,
         nothing_is_signalled_for_a_session_behind_the_application,
         a_migration_that_holds_the_parent_is_freed_from_its_partition,
+        a_migration_that_holds_the_parent_is_freed_by_its_relations,
+        a_lock_held_outside_any_transaction_is_named,
+        a_session_that_waits_for_us_is_a_deadlock,
         a_session_of_another_database_is_freed,
         a_session_that_waits_for_nothing_needs_nothing,
         a_session_that_is_none_or_ourselves_is_refused,
@@ -91,7 +94,7 @@ fn a_session_that_waits_for_a_row_is_freed(world: &World) {
 
 fn a_session_that_waits_for_an_advisory_lock_is_freed(world: &World) {
     let lock = "SELECT pg_advisory_xact_lock(7, 7)";
-    is_freed_from(world, lock, lock, "ExclusiveLock on a");
+    is_freed_from(world, lock, lock, "ExclusiveLock on an advisory key");
 }
 
 fn a_reader_behind_the_hanging_migration_is_freed(world: &World) {
@@ -261,5 +264,78 @@ fn a_session_of_another_database_is_freed(world: &World) {
         .run(&preempt(&format!(r#"{{"pid": {}}}"#, migration.pid())));
     assert_eq!(verdict(&rows, backup.pid), "cancelled");
     assert_eq!(row_of(&rows, backup.pid).get("relation"), None);
+    drop.rows(SOON);
+}
+
+/// It holds `events` and waits for a partition that a backup reads: no obstacle, though it holds.
+fn a_migration_that_holds_the_parent_is_freed_by_its_relations(world: &World) {
+    let database = world.database();
+    let setup = database.session("setup");
+    setup.run("CREATE TABLE events (i int, t text) PARTITION BY RANGE (i)");
+    setup.run("CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (100000)");
+    setup.run(
+        "INSERT INTO events SELECT i, repeat(md5(i::text), 30) FROM generate_series(0, 9999) i",
+    );
+    let backup = Backup::of_table(&database, "events_1", SLOWLY);
+    let migration = database.session("migration");
+    migration.run("BEGIN");
+    let drop = migration.spawn("DROP TABLE events");
+    drop.wait_until_queued();
+    // A reader queued behind the migration holds nothing that would matter.
+    let reader = database.session("web");
+    let read = reader.spawn("SELECT count(*) FROM events");
+    read.wait_until_queued();
+    let trail = Trail::from_now(world.cluster());
+    let rows = database
+        .session("helper")
+        .run(&preempt(r#"{"relations": ["events"]}"#));
+    assert_eq!(verdict(&rows, backup.pid), "cancelled");
+    drop.rows(SOON);
+    assert_eq!(trail.victims(), [backup.pid]);
+    migration.run("ROLLBACK");
+    read.rows(SOON);
+}
+
+/// An advisory lock of the session: there is no transaction to wait for, nor to cancel.
+fn a_lock_held_outside_any_transaction_is_named(world: &World) {
+    let database = world.database();
+    let holder = database.session("migrations");
+    holder.run("SELECT pg_advisory_lock(7)");
+    let waiter = database.session("web");
+    let wait = waiter.spawn("SELECT pg_advisory_lock(7)");
+    wait.wait_until_queued();
+    let trail = Trail::from_now(world.cluster());
+    let error = database.session("helper").error(&preempt(&format!(
+        r#"{{"pid": {}, "preempt": [{{"application_name": "migrations"}}], "timeout": "300ms"}}"#,
+        waiter.pid()
+    )));
+    assert_eq!(error.code().code(), "55P03");
+    let detail = error.detail().unwrap();
+    assert!(
+        detail.contains(&format!("pid {}", holder.pid()))
+            && detail.contains("outside any transaction"),
+        "{detail}"
+    );
+    trail.has_no_victim();
+    holder.run("SELECT pg_advisory_unlock(7)");
+    wait.rows(SOON);
+}
+
+fn a_session_that_waits_for_us_is_a_deadlock(world: &World) {
+    let database = world.database();
+    table(&database, "t", 10);
+    let helper = database.session("helper");
+    helper.run("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE");
+    let waiter = database.session("migration");
+    let drop = waiter.spawn("DROP TABLE t");
+    drop.wait_until_queued();
+    let before = Instant::now();
+    let error = helper.error(&preempt(&format!(r#"{{"pid": {}}}"#, waiter.pid())));
+    assert_eq!(error.code().code(), "40P01", "{error:?}");
+    assert!(
+        before.elapsed() < Duration::from_secs(5),
+        "it waited for itself"
+    );
+    helper.run("ROLLBACK");
     drop.rows(SOON);
 }

@@ -2,6 +2,7 @@
 
 mod autovacuum;
 mod backup;
+mod free;
 mod hanging;
 mod in_vain;
 mod index_build;
@@ -37,6 +38,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         limits::trials(world),
         scope::trials(world),
         hanging::trials(world),
+        free::trials(world),
         interrupts::trials(world),
         right_victim::trials(world),
         transactions::trials(world),

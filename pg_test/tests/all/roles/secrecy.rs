@@ -19,6 +19,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_rule_over_a_hidden_fact_is_no_oracle,
         a_class_told_from_hidden_facts_is_no_oracle,
         the_address_stays_hidden,
+        the_log_line_of_a_signal_goes_to_the_log_alone,
     ]
 }
 
@@ -243,4 +244,20 @@ fn the_address_stays_hidden(world: &World) {
     assert_eq!(asked(&stage.admin, "127.*"), "would cancel");
     assert_eq!(asked(&stage.admin, "10.*"), "would wait");
     assert_eq!(asked(&stranger, "127.*"), asked(&stranger, "10.*"));
+}
+
+/// Whoever may signal without seeing must not read the victim's query by asking for LOG messages.
+fn the_log_line_of_a_signal_goes_to_the_log_alone(world: &World) {
+    let secret = Secret::kept_by(world, "pg_dump");
+    let signaller = secret
+        .stage
+        .create_role("signaller", "IN ROLE pg_signal_backend");
+    let caller = secret.stage.session(&signaller, "migrate");
+    caller.run("SET client_min_messages = log");
+    caller.take_notices();
+    let rows = caller.run(&preempt(r#"{"relations": ["t"]}"#));
+    assert_eq!(rows.only().text("verdict"), "terminated");
+    let told = format!("{rows:?} {:?}", caller.notices());
+    assert!(!told.contains("the secret"), "{told}");
+    assert!(world.cluster().log().contains("Query: SELECT 'the secret'"));
 }

@@ -1,0 +1,115 @@
+//! Free means free: what is told to be so can be had at once, and what is ours is in nobody's way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+
+use super::scene::{Backup, Holder, SLOWLY, SOON, Trail, preempt, table, verdict};
+use crate::world::{World, scenarios};
+
+pub fn trials(world: &Arc<World>) -> Vec<Trial> {
+    scenarios![
+        world;
+        a_lock_that_is_told_free_can_be_had_at_once,
+        a_request_queued_behind_our_own_lock_is_no_obstacle,
+        a_migration_queued_behind_us_and_a_backup_is_no_obstacle,
+        a_holder_that_waits_for_us_is_a_deadlock,
+        the_application_is_not_ended_for_waiting_on_us,
+    ]
+}
+
+/// A transaction that ends lets go of its locks one by one, after it has ended for all who ask.
+fn a_lock_that_is_told_free_can_be_had_at_once(world: &World) {
+    let database = world.database();
+    let setup = database.session("setup");
+    setup.run("DO $$BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE t%s ()', i); END LOOP; END$$");
+    let migration = database.session("migration");
+    for _ in 0..6 {
+        let holder = Holder::idle(
+            &database,
+            "pg_dump",
+            "DO $$BEGIN FOR i IN 1..3000 LOOP EXECUTE format('LOCK TABLE t%s IN ACCESS SHARE MODE', i); END LOOP; END$$",
+        );
+        let call =
+            r#"SELECT lockguard.preempt_maintenance('{"relations": ["t2999", "t3000", "t1"]}')"#;
+        migration.run(&format!("{call}; LOCK TABLE t1, t2999, t3000 NOWAIT"));
+        drop(holder);
+    }
+}
+
+fn a_request_queued_behind_our_own_lock_is_no_obstacle(world: &World) {
+    let database = world.database();
+    table(&database, "t", 10);
+    let migration = database.session("migration");
+    migration.run("BEGIN; ALTER TABLE t ADD COLUMN first int");
+    let reader = database.session("web");
+    let read = reader.spawn("SELECT count(*) FROM t");
+    read.wait_until_queued();
+    let rows = migration.run(&preempt(r#"{"relations": ["t"], "timeout": "5s"}"#));
+    assert!(rows.is_empty(), "{rows:?}");
+    migration.run("COMMIT");
+    read.rows(SOON);
+}
+
+fn a_migration_queued_behind_us_and_a_backup_is_no_obstacle(world: &World) {
+    let database = world.database();
+    table(&database, "t", 10_000);
+    let migration = database.session("migration");
+    migration.run("BEGIN; SELECT count(*) FROM t");
+    let backup = Backup::start(&database, SLOWLY);
+    let other = database.session("other migration");
+    let alter = other.spawn("ALTER TABLE t ADD COLUMN other int");
+    alter.wait_until_queued();
+    let trail = Trail::from_now(world.cluster());
+    let rows = migration.run(&preempt(r#"{"relations": ["t"], "timeout": "5s"}"#));
+    assert_eq!(verdict(&rows, backup.pid), "cancelled");
+    assert_eq!(trail.victims(), [backup.pid]);
+    migration.run("ROLLBACK");
+    alter.rows(SOON);
+}
+
+fn a_holder_that_waits_for_us_is_a_deadlock(world: &World) {
+    let database = world.database();
+    table(&database, "ours", 10);
+    table(&database, "theirs", 10);
+    let migration = database.session("migration");
+    migration.run("BEGIN; LOCK TABLE ours");
+    let other = database.session("web");
+    other.run("BEGIN; SELECT FROM theirs");
+    let read = other.spawn("SELECT count(*) FROM ours");
+    read.wait_until_queued();
+    let before = Instant::now();
+    let error = migration.error(&preempt(r#"{"relations": ["theirs"]}"#));
+    assert_eq!(error.code().code(), "40P01", "{error:?}");
+    assert!(
+        error.message().contains(&format!("pid {}", other.pid())),
+        "{error:?}"
+    );
+    // Core would need deadlock_timeout, a second, for it.
+    let elapsed = before.elapsed();
+    assert!(elapsed < Duration::from_millis(500), "{elapsed:?}");
+    migration.run("ROLLBACK");
+    read.rows(SOON);
+}
+
+/// The one that comes to wait last finds the deadlock, and would be ended for it.
+fn the_application_is_not_ended_for_waiting_on_us(world: &World) {
+    let cluster = world.start_cluster(&[("deadlock_timeout", "200ms")]);
+    let database = cluster.create_database().unwrap();
+    table(&database, "ours", 10);
+    table(&database, "theirs", 10);
+    let migration = database.session("migration");
+    migration.run("BEGIN; LOCK TABLE ours");
+    let other = database.session("web");
+    other.run("BEGIN; SELECT FROM theirs");
+    let call = migration.spawn(preempt(r#"{"relations": ["theirs"], "timeout": "20s"}"#));
+    pg_test::wait_until("the call waits for the application", SOON, || {
+        call.wait_event().is_some_and(|(kind, _)| kind == "Lock")
+    });
+    let read = other.spawn("SELECT count(*) FROM ours");
+    let error = call.wait(SOON).unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "40P01", "{error:?}");
+    migration.run("ROLLBACK");
+    assert_eq!(read.rows(SOON).value(), Some("10"));
+}
