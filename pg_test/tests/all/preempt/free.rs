@@ -107,6 +107,11 @@ fn the_application_is_not_ended_for_waiting_on_us(world: &World) {
     pg_test::wait_until("the call waits for the application", SOON, || {
         call.wait_event().is_some_and(|(kind, _)| kind == "Lock")
     });
+    // A wait that lasts is checked for deadlocks once, at its deadlock_timeout: from then on the
+    // other's check would be the first.
+    pg_test::wait_until("such a check would be over", SOON, || {
+        call.elapsed() > Duration::from_millis(400)
+    });
     let read = other.spawn("SELECT count(*) FROM ours");
     let error = call.wait(SOON).unwrap_err();
     assert_eq!(error.code().unwrap().code(), "40P01", "{error:?}");
