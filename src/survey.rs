@@ -173,7 +173,8 @@ pub fn who_waits_for(sessions: &[Identity], pid: i32) -> Option<Identity> {
 pub fn still_there(mut identities: Vec<Identity>) -> Result<Vec<Identity>, Error> {
     // Prepared ones are found only if they are still there, processes whatever they do now.
     let sessions = activity::sessions(&identities).map_err(|e| Error::Server(e.to_string()))?;
-    identities.retain(|who| sessions.contains_key(who) && is_current(*who));
+    let goes_on = |who: &Identity| !who.is_outside_transaction() && is_current(*who);
+    identities.retain(|who| sessions.contains_key(who) && goes_on(who));
     Ok(identities)
 }
 

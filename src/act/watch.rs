@@ -129,9 +129,12 @@ impl Watch {
         }
         let hold = if granted { Hold::Granted } else { Hold::Queued };
         // The same session in its next transaction goes on with its row, unless a cancel ended the
-        // last one. One that was told to terminate drops its temporary tables on its way out.
-        let again = self.tracks.iter().position(|t| {
-            t.sent.last().is_none_or(|(act, _)| *act == Act::Terminate)
+        // last one. One that was told to terminate drops its temporary tables on its way out; one
+        // that is in no transaction any more may just be letting go.
+        let is_new_start = !identity.is_outside_transaction();
+        let again = self.tracks.iter().rposition(|t| {
+            let was_cancelled = t.sent.last().is_some_and(|(act, _)| *act == Act::Cancel);
+            !(was_cancelled && is_new_start)
                 && identity.pid().is_some()
                 && t.session.identity.pid() == identity.pid()
                 && t.session.backend_start == sighting.session.backend_start

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use pg_test::Database;
 
 use super::scene::{Backup, Holder, SLOWLY, SOON, Trail, preempt, table, verdict};
 use crate::world::{World, scenarios};
@@ -12,6 +13,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![
         world;
         a_lock_that_is_told_free_can_be_had_at_once,
+        a_victim_that_is_letting_go_has_one_row,
         a_request_queued_behind_our_own_lock_is_no_obstacle,
         a_migration_queued_behind_us_and_a_backup_is_no_obstacle,
         a_holder_that_waits_for_us_is_a_deadlock,
@@ -19,22 +21,43 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     ]
 }
 
+/// So many tables that letting go of them all takes several looks.
+fn many_tables(database: &Database) {
+    let setup = database.session("setup");
+    setup.run("DO $$BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE t%s ()', i); END LOOP; END$$");
+}
+
+const LOCK_THEM: &str = "DO $$BEGIN FOR i IN 1..3000 LOOP EXECUTE format('LOCK TABLE t%s IN ACCESS SHARE MODE', i); END LOOP; END$$";
+
 /// A transaction that ends lets go of its locks one by one, after it has ended for all who ask.
 fn a_lock_that_is_told_free_can_be_had_at_once(world: &World) {
     let database = world.database();
-    let setup = database.session("setup");
-    setup.run("DO $$BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE t%s ()', i); END LOOP; END$$");
+    many_tables(&database);
     let migration = database.session("migration");
     for _ in 0..6 {
-        let holder = Holder::idle(
-            &database,
-            "pg_dump",
-            "DO $$BEGIN FOR i IN 1..3000 LOOP EXECUTE format('LOCK TABLE t%s IN ACCESS SHARE MODE', i); END LOOP; END$$",
-        );
+        let holder = Holder::idle(&database, "pg_dump", LOCK_THEM);
         let call =
             r#"SELECT lockguard.preempt_maintenance('{"relations": ["t2999", "t3000", "t1"]}')"#;
         migration.run(&format!("{call}; LOCK TABLE t1, t2999, t3000 NOWAIT"));
         drop(holder);
+    }
+}
+
+fn a_victim_that_is_letting_go_has_one_row(world: &World) {
+    let database = world.database();
+    many_tables(&database);
+    let helper = database.session("helper");
+    let waiter = database.session("migration");
+    for round in 0..10 {
+        let holder = Holder::busy(&database, "pg_dump", LOCK_THEM);
+        waiter.run("BEGIN");
+        let wait = waiter.spawn("LOCK TABLE t3000");
+        wait.wait_until_queued();
+        let rows = helper.run(&preempt(&format!(r#"{{"pid": {}}}"#, waiter.pid())));
+        assert_eq!(verdict(&rows, holder.pid()), "cancelled");
+        assert_eq!(rows.len(), 1, "round {round}: {rows:?}");
+        wait.rows(SOON);
+        waiter.run("ROLLBACK");
     }
 }
 

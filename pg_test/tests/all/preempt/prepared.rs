@@ -1,5 +1,6 @@
 //! A prepared transaction has no process to signal: it is named, with the way to end it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,8 +105,9 @@ fn whoever_has_the_slot_of_a_prepared_transaction_now_is_not_touched(world: &Wor
     let looker = database.session("looker");
     drop(preparer);
     let wanted = slot(&looker, "relation = 't'::regclass");
-    // A session that policy would preempt, were it in the way. Others may come in between.
-    let mut strangers = vec![];
+    // A session that policy would preempt, were it in the way. Others may come in between; and the
+    // slot is the next to be used before PostgreSQL 17, and the last since.
+    let mut strangers = VecDeque::new();
     wait_until("a new session has the slot", SOON, || {
         let stranger = Holder::busy(
             &database,
@@ -113,7 +115,10 @@ fn whoever_has_the_slot_of_a_prepared_transaction_now_is_not_touched(world: &Wor
             "LOCK TABLE other IN ACCESS SHARE MODE",
         );
         let theirs = slot(&looker, &format!("pid = {}", stranger.pid()));
-        strangers.push(stranger);
+        strangers.push_back(stranger);
+        if strangers.len() > 20 {
+            strangers.pop_front();
+        }
         theirs == wanted
     });
     let trail = Trail::from_now(world.cluster());
