@@ -20,12 +20,12 @@ CREATE TABLE lockguard.maintenance_rules (
 COMMENT ON TABLE lockguard.maintenance_rules IS
     'How lockguard recognises maintenance by name. A rule gives its class to the sessions that match all its patterns (* any characters, ? one; case-sensitive); what the server itself knows of a session counts first.';
 COMMENT ON COLUMN lockguard.maintenance_rules.name IS 'a name of your choice';
-COMMENT ON COLUMN lockguard.maintenance_rules.class IS 'the class of the sessions that match';
+COMMENT ON COLUMN lockguard.maintenance_rules.class IS 'the class of the sessions that match: vacuum, analyze, index_build, cluster, backup, repack, logical_sync or copy_out';
 COMMENT ON COLUMN lockguard.maintenance_rules.application_name IS 'pattern over pg_stat_activity.application_name; anyone can set that name, so it identifies the honest only';
 COMMENT ON COLUMN lockguard.maintenance_rules.usename IS 'pattern over pg_stat_activity.usename';
 COMMENT ON COLUMN lockguard.maintenance_rules.backend_type IS 'pattern over pg_stat_activity.backend_type';
 COMMENT ON COLUMN lockguard.maintenance_rules.query IS 'pattern over pg_stat_activity.query';
-COMMENT ON COLUMN lockguard.maintenance_rules.client_addr IS 'pattern over pg_stat_activity.client_addr, as text without a netmask';
+COMMENT ON COLUMN lockguard.maintenance_rules.client_addr IS 'pattern over pg_stat_activity.client_addr, as text without a netmask (10.0.*, not 10.0.0.0/16)';
 COMMENT ON COLUMN lockguard.maintenance_rules.comment IS 'what the rule is for';
 COMMENT ON COLUMN lockguard.maintenance_rules.builtin IS 'the rule comes with the extension: it is neither changed nor dumped';
 COMMENT ON CONSTRAINT maintenance_rules_pkey ON lockguard.maintenance_rules IS 'each name once among the user''s rules, and once among the built-in ones';

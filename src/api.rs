@@ -179,7 +179,7 @@ fn protect_builtin_rules<'a>(
     if touches_builtin && !extension::is_being_created_or_altered() {
         or_raise(Err(Error::NotAllowed {
             message: "built-in maintenance rules cannot be added, changed or removed".into(),
-            hint: "Add a rule of your own, or spare such sessions with \"spare\" in the policy."
+            hint: "Add a rule of your own, or spare such sessions with \"spare\" in the policy. Your own rules are those WHERE NOT builtin."
                 .into(),
         }))
     }

@@ -137,6 +137,19 @@ pub fn why_gone(
     }
 }
 
+/// Why nobody is signalled: it would be too many.
+pub fn too_many(allowed: usize) -> String {
+    format!("policy preempts it, but max_victims allows {allowed}")
+}
+
+/// A number of things: `1 victim`, `2 victims`.
+pub fn count(number: usize, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
+}
+
 /// Why somebody who has the lock is left it without another word.
 pub const QUEUED_AT_FIRST: &str = "it was queued itself, and has the lock now";
 
@@ -243,7 +256,8 @@ fn literal(text: &str) -> String {
 /// A length of time for a message: `350 ms`, `2.5 s`.
 pub fn in_words(length: Duration) -> String {
     match length.as_millis() {
-        ms @ 0..1_000 => format!("{ms} ms"),
+        0 => "less than 1 ms".into(),
+        ms @ 1..1_000 => format!("{ms} ms"),
         ms => format!("{:.1} s", ms as f64 / 1_000.0),
     }
 }

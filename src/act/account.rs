@@ -1,7 +1,7 @@
 //! What a call tells of those it saw: a row each, the DETAIL of an error, and what to do next.
 
 use super::watch::{Track, Watch};
-use crate::decide::{Act, Hold, Stance, Unreachable};
+use crate::decide::{Act, Await, Hold, Stance, Unreachable};
 use crate::pg::catalog;
 use crate::report::{self, Outcome, Row};
 use crate::session::Identity;
@@ -13,6 +13,15 @@ impl Watch {
             Some(track) => report::name(&track.session, track.judgement),
             None => "a session".into(),
         }
+    }
+
+    /// The ways to end the prepared transactions among these, for a message.
+    pub fn ways_to_end_prepared(&self, awaited: &[(Identity, Await)]) -> String {
+        let sessions = awaited.iter().filter_map(|(who, _)| self.session(*who));
+        let ways = sessions
+            .filter(|s| s.is_prepared())
+            .map(report::end_prepared);
+        ways.map(|way| format!("; {way}")).collect()
     }
 
     /// Those in the way at the last look.
@@ -68,6 +77,12 @@ impl Watch {
             (None, None) if track.hold == Hold::GrantedSince && track.stance == Stance::Leave => {
                 (Outcome::InTheWay, report::QUEUED_AT_FIRST.into())
             }
+            (None, None)
+                if matches!(track.stance, Stance::Preempt(_)) && self.refused_by.is_some() =>
+            {
+                let allowed = self.refused_by.unwrap_or_default();
+                (Outcome::InTheWay, report::too_many(allowed))
+            }
             (None, act) => report::why_there(session, track.stance, self.age(track), act),
         };
         self.row_of(track, outcome, reason)
@@ -94,7 +109,10 @@ impl Watch {
     /// What would be done with a session that holds.
     pub fn dry_row(&self, who: Identity, stance: Stance, blocked_by: &[String]) -> Option<Row> {
         let track = &self.tracks[*self.by_identity.get(&who)?];
-        let (outcome, reason) = report::would(&track.session, stance, self.age(track), blocked_by);
+        let (outcome, reason) = match (stance, self.refused_by) {
+            (Stance::Preempt(_), Some(allowed)) => (Outcome::WouldWait, report::too_many(allowed)),
+            _ => report::would(&track.session, stance, self.age(track), blocked_by),
+        };
         Some(self.row_of(track, outcome, reason))
     }
 
@@ -148,8 +166,8 @@ impl Watch {
             return format!("A prepared transaction is in the way: {way}.");
         }
         let advice = if has(Stance::NotPermitted) {
-            "Call it as a role that may signal these sessions: a member of theirs or of pg_signal_backend, and a \
-             superuser for those of superusers and for autovacuum."
+            "Call it as a member of the roles of these sessions, or of pg_signal_backend. Sessions of superusers, and \
+             autovacuum, only a superuser may signal."
         } else if has(Stance::OutOfReach(Unreachable::IdleUnderCancel)) {
             "A session that is idle in transaction can only be terminated: use signal \"escalate\" or \
              \"terminate\"."

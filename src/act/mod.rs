@@ -6,7 +6,7 @@ mod target;
 mod watch;
 
 use crate::audit;
-use crate::decide::{Act, Await, Decision, Hold, Stance, Step, decide};
+use crate::decide::{Act, Await, Decision, Hold, Means, Stance, Step, decide};
 use crate::error::Error;
 use crate::lock::{LockMode, LockTag};
 use crate::pg::memory::Scratch;
@@ -116,8 +116,9 @@ impl Call<'_> {
             }),
             (End::TooMany { needed, allowed }, OnTimeout::Error) => Err(Error::NotFree {
                 message: format!(
-                    "clearing the way to {} takes {needed} victims, and max_victims allows {allowed}",
-                    self.aim
+                    "clearing the way to {} takes {}, and max_victims allows {allowed}",
+                    self.aim,
+                    report::count(needed, "victim")
                 ),
                 detail: self.watch.remaining(),
                 hint: "See who they are with \"dry_run\", then raise max_victims or wait for a better time.".into(),
@@ -200,6 +201,7 @@ impl Call<'_> {
         if !acts.is_empty() {
             let needed = self.watch.victims_with(acts.keys());
             if let Some(allowed) = self.policy.max_victims.filter(|allowed| needed > *allowed) {
+                self.watch.refused_by = Some(allowed);
                 return Ok(Some(End::TooMany { needed, allowed }));
             }
             let mut has_sent = false;
@@ -214,7 +216,7 @@ impl Call<'_> {
             }
             return Ok(None);
         }
-        self.progress.waiting(&self.aim, &awaited, &self.watch);
+        self.progress.waiting(&awaited, &self.watch);
         let limit = left
             .min(within.unwrap_or(SLICE))
             .min(SLICE)
@@ -299,9 +301,19 @@ impl Call<'_> {
             Look::Free => vec![],
         };
         self.watch.look(&sightings);
+        let decisions = self.decide(&sightings);
+        let is_victim = |stance: &Stance| matches!(stance, Stance::Preempt(Means::Signal(_)));
+        let victims: HashSet<Identity> = decisions
+            .iter()
+            .flat_map(|(who, decision)| who.iter().zip(&decision.stances))
+            .filter(|(_, stance)| is_victim(stance))
+            .map(|(who, _)| *who)
+            .collect();
+        self.watch.refused_by = self.policy.max_victims.filter(|most| victims.len() > *most);
         let mut rows: Vec<Row> = vec![];
         let mut told: HashSet<Identity> = HashSet::new();
-        for (who, decision) in self.decide(&sightings) {
+        let mut staying: Vec<String> = vec![];
+        for (who, decision) in &decisions {
             let blockers: Vec<String> = match &decision.step {
                 Step::Await {
                     whom,
@@ -315,8 +327,9 @@ impl Call<'_> {
                     rows.extend(self.watch.dry_row(*identity, *stance, &blockers));
                 }
             }
+            staying.extend(blockers);
         }
-        self.progress.dry(&self.aim, &rows);
+        self.progress.dry(&self.aim, &rows, &staying);
         Ok(rows)
     }
 }

@@ -1,5 +1,5 @@
-//! What the caller is told while a call runs: a NOTICE at the start, at most one a second while it
-//! waits, and one line at the end.
+//! What the caller is told while a call runs: a NOTICE at the start, one a second while it waits,
+//! fewer after a while, and one line at the end.
 
 use super::target::Aim;
 use super::watch::Watch;
@@ -17,7 +17,10 @@ macro_rules! say {
     };
 }
 
+/// How often it is said what is waited for, at first, and once that has been said often enough.
 const PERIOD: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(10);
+const LONG_PERIOD: Duration = Duration::from_secs(10);
 
 pub struct Progress {
     has_begun: bool,
@@ -48,11 +51,16 @@ impl Progress {
 
     /// How long until the next notice may be sent.
     pub fn until_next(&self) -> Duration {
-        PERIOD.saturating_sub(self.last.elapsed())
+        let period = if self.start.elapsed() < PATIENCE {
+            PERIOD
+        } else {
+            LONG_PERIOD
+        };
+        period.saturating_sub(self.last.elapsed())
     }
 
-    /// Says what is waited for, unless something was said within the last second.
-    pub fn waiting(&mut self, aim: &Aim, awaited: &[(Identity, Await)], watch: &Watch) {
+    /// Says what is waited for, unless something was said a moment ago.
+    pub fn waiting(&mut self, awaited: &[(Identity, Await)], watch: &Watch) {
         if !self.until_next().is_zero() {
             return;
         }
@@ -65,15 +73,21 @@ impl Progress {
             .filter(|(_, w)| w == why)
             .map(|(who, _)| watch.name(*who))
             .collect();
+        let them = if names.len() == 1 { "it" } else { "them" };
         let names = report::list(&names);
         let elapsed = report::in_words(self.start.elapsed());
         match why {
-            Await::Staying => say!(
-                "lockguard: {elapsed}, and {names} still in the way of {aim}: policy does not preempt them, nor others while they stay"
-            ),
-            Await::Passing => say!("lockguard: {elapsed}, waiting for {names} to pass"),
+            Await::Staying => {
+                let ends = watch.ways_to_end_prepared(awaited);
+                say!(
+                    "lockguard: still waiting after {elapsed} for {names}: policy does not preempt {them}, and leaves the others alone meanwhile{ends}"
+                )
+            }
+            Await::Passing => say!("lockguard: still waiting after {elapsed} for {names} to pass"),
             Await::Signalled => {
-                say!("lockguard: {elapsed}, and {names} signalled, but not gone yet")
+                say!(
+                    "lockguard: still waiting after {elapsed} for {names}, signalled but not gone yet"
+                )
             }
         }
     }
@@ -92,6 +106,9 @@ impl Progress {
             return;
         }
         match (is_free, rows.is_empty()) {
+            (true, true) if aim.waits_for_nothing() => {
+                say!("lockguard: {aim}: it waits for no lock, so that there is nothing to clear")
+            }
             (true, true) => say!("lockguard: nobody stands in the way of {aim}"),
             (true, false) => {
                 say!("lockguard: the way to {aim} is free after {elapsed}: {tally}")
@@ -103,15 +120,17 @@ impl Progress {
         }
     }
 
-    /// The line of a dry run.
-    pub fn dry(&self, aim: &Aim, rows: &[Row]) {
-        match rows {
-            [] => {
-                say!("lockguard: dry run, nothing was signalled: nobody stands in the way of {aim}")
-            }
-            rows => say!(
-                "lockguard: dry run, nothing was signalled: in the way of {aim}: {}",
-                tally(rows)
+    /// The line of a dry run. `staying`: who would have to go before anybody else is signalled.
+    pub fn dry(&self, aim: &Aim, rows: &[Row], staying: &[String]) {
+        const DRY: &str = "lockguard: dry run, nothing was signalled";
+        match (rows, staying) {
+            ([], _) if aim.waits_for_nothing() => say!("{DRY}: {aim}: it waits for no lock"),
+            ([], _) => say!("{DRY}: nobody stands in the way of {aim}"),
+            (rows, []) => say!("{DRY}: in the way of {aim}: {}", tally(rows)),
+            (rows, staying) => say!(
+                "{DRY}: in the way of {aim}: {}; nobody would be signalled before {} let go",
+                tally(rows),
+                report::list(staying)
             ),
         }
     }

@@ -150,6 +150,11 @@ impl Aim {
         }
     }
 
+    /// Whether it was a session that was to be helped, and needed no help.
+    pub fn waits_for_nothing(&self) -> bool {
+        matches!(self, Aim::Waiter { wait: None, .. })
+    }
+
     /// Whether the way is free once nobody stands in it: a session that is helped must also have
     /// got its lock.
     pub fn is_clear_when_nobody_stands(&self) -> bool {
@@ -189,7 +194,7 @@ impl fmt::Display for Aim {
             Aim::All { mode } => write!(f, "{mode} on every user relation"),
             Aim::Waiter {
                 pid, wait: None, ..
-            } => write!(f, "what pid {pid} waits for"),
+            } => write!(f, "pid {pid}"),
             Aim::Waiter {
                 pid,
                 wait: Some(wait),
@@ -198,14 +203,14 @@ impl fmt::Display for Aim {
                 Some((database, relation)) if database == catalog::database() || database == 0 => {
                     write!(
                         f,
-                        "{} on {}, which pid {pid} waits for",
+                        "{} on {} (for pid {pid})",
                         wait.mode,
                         catalog::name(relation)
                     )
                 }
                 _ => write!(
                     f,
-                    "{} on {}, which pid {pid} waits for",
+                    "{} on {} (for pid {pid})",
                     wait.mode,
                     wait.tag.kind_name()
                 ),

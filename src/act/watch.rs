@@ -17,6 +17,8 @@ pub struct Watch {
     pub(super) by_identity: HashMap<Identity, usize>,
     has_looked: bool,
     has_signalled: bool,
+    /// `max_victims`, once more than it allows would have to be signalled.
+    pub(super) refused_by: Option<usize>,
     /// The moment of the last look, on both clocks.
     pub(super) now: Option<(Instant, Timestamp)>,
 }

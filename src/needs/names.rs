@@ -39,6 +39,10 @@ fn one(place: usize, name: &str) -> Result<RelationId, Error> {
             format!("relation {shown} is in another database"),
             &format!("Connect to database \"{database}\" for it."),
         ),
+        NameProblem::Unknown if !name.contains('"') && name.chars().any(char::is_uppercase) => unknown(
+            format!("relation {} does not exist", shown.to_lowercase()),
+            "A name with capitals is written in double quotes, in JSON \"\\\"Events\\\"\"; without them it is lower case.",
+        ),
         NameProblem::Unknown => unknown(
             format!("relation {shown} does not exist"),
             "Check the spelling and the search_path.",

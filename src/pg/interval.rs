@@ -31,7 +31,7 @@ pub fn read(text: &str) -> Result<Duration, String> {
     })
     // Not the server's words: they repeat the text, however long it is.
     .catch_when(PgSqlErrorCode::ERRCODE_INVALID_DATETIME_FORMAT, |_| {
-        Err("PostgreSQL reads no interval there".to_owned())
+        Err("PostgreSQL does not read it as an interval".to_owned())
     })
     .catch_when(PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW, |_| {
         Err("it is out of range".to_owned())

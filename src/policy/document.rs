@@ -24,7 +24,11 @@ impl<'a> Node<'a> {
 
     /// Refuses the value for not being `expected`.
     fn mismatch(&self, expected: &str) -> Problem {
-        self.problem(format!("expected {expected}, not {}", kind(self.value)))
+        let problem = self.problem(format!("expected {expected}, not {}", kind(self.value)));
+        match self.value {
+            Value::Null => problem.hint("Leave the key out for its default."),
+            _ => problem,
+        }
     }
 
     pub fn object(&self) -> Result<Object<'a>, Problem> {
@@ -47,6 +51,9 @@ impl<'a> Node<'a> {
                     value,
                 })
                 .collect()),
+            Value::String(_) | Value::Object(_) => Err(self
+                .mismatch("an array")
+                .hint("Write a single entry as an array of one.")),
             _ => Err(self.mismatch("an array")),
         }
     }

@@ -35,7 +35,7 @@ line" ()"#,
     let unknown = |name: &str, hint: &str| refused(of(name), "42P01", Some(at), hint);
     ground.check(&[
         unknown("no_such", SPELLING),
-        unknown("T1", SPELLING),
+        unknown("T1", "double quotes"),
         unknown("s.no_such", SPELLING),
         unknown("no_such.t", SPELLING),
         unknown("mixed", SPELLING),

@@ -203,7 +203,7 @@ fn a_session_that_waits_for_nothing_needs_nothing(world: &World) {
         assert!(
             notice
                 .message
-                .contains(&format!("what pid {pid} waits for"))
+                .contains(&format!("pid {pid}: it waits for no lock"))
         );
     }
     stays_true(

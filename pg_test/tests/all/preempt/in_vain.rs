@@ -73,7 +73,9 @@ fn a_backup_dies_only_once_the_application_has_let_go(world: &World) {
     let waiting = migration.notices();
     assert!(
         waiting.len() >= 2
-            && waiting[1].message.contains("nor others while they stay")
+            && waiting[1]
+                .message
+                .contains("leaves the others alone meanwhile")
             && waiting[1]
                 .message
                 .contains(&format!("pid {}", application.pid())),

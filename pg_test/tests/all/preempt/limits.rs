@@ -38,6 +38,15 @@ fn more_victims_than_allowed_are_refused_and_none_is_signalled(world: &World) {
         for backup in &backups {
             assert!(detail.contains(&format!("pid {} ", backup.pid)), "{detail}");
         }
+        let why = format!("policy preempts it, but max_victims allows {allowed}");
+        assert_eq!(detail.matches(&why).count(), 2, "{detail}");
+        let rows = migration.run(&policy(&format!(
+            r#", "max_victims": {allowed}, "dry_run": true"#
+        )));
+        for backup in &backups {
+            assert_eq!(row_of(&rows, backup.pid).text("reason"), why);
+            assert_eq!(verdict(&rows, backup.pid), "would wait");
+        }
     }
     let rows = migration.run(&policy(r#", "max_victims": 1, "on_timeout": "report""#));
     for backup in &mut backups {
