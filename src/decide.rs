@@ -80,7 +80,12 @@ pub enum Means {
     Signal(Act),
     /// Idle, and part of a job whose active sessions are signalled first: they take it with them.
     Follow,
+    /// Its transaction has ended after a signal, and its locks are being released.
+    LettingGo,
 }
+
+/// How soon to look again at a session that is letting go.
+const SOON: Duration = Duration::from_millis(1);
 
 /// Why no signal would help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +186,10 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         return Stance::NotPermitted;
     }
     if session.identity.is_outside_transaction() {
-        return Stance::OutOfReach(Unreachable::OutsideTransaction);
+        return match standing.sent {
+            Some(sent) if sent.ago < policy.grace => Stance::Preempt(Means::LettingGo),
+            _ => Stance::OutOfReach(Unreachable::OutsideTransaction),
+        };
     }
     Stance::Preempt(Means::Signal(match policy.signal {
         Signal::Terminate => Act::Terminate,
@@ -289,6 +297,7 @@ fn step(
                     .grace
                     .saturating_sub(standing.kin_sent.unwrap_or_default()),
             )),
+            (Means::LettingGo, _) => Err(Some(SOON)),
             (Means::Signal(act), None) => Ok(*act),
             (
                 _,

@@ -220,6 +220,7 @@ pub fn would(
             Outcome::WouldWait,
             format!("it should go with the other sessions of the same job{first}"),
         ),
+        Stance::Preempt(Means::LettingGo) => (Outcome::WouldWait, "it is letting go".into()),
         Stance::Preempt(Means::Signal(Act::Cancel)) => {
             (Outcome::WouldCancel, format!("policy preempts it{first}"))
         }

@@ -323,6 +323,22 @@ fn who_holds_outside_a_transaction_is_not_signalled() {
         decision.stances,
         [Stance::OutOfReach(Unreachable::OutsideTransaction)]
     );
+    let mut signalled = standing(&session, Class::Backup, Duration::ZERO);
+    signalled.sent = Some(Sent {
+        act: Act::Cancel,
+        ago: Duration::from_millis(1),
+    });
+    let decision = decide(&[signalled], &policy(), true);
+    assert!(
+        matches!(
+            decision.step,
+            Step::Await {
+                why: Await::Signalled,
+                ..
+            }
+        ),
+        "it is still letting go: {decision:?}"
+    );
 }
 
 /// Random sessions in the way, of any class and kind.

@@ -48,14 +48,18 @@ fn a_victim_that_is_letting_go_has_one_row(world: &World) {
     many_tables(&database);
     let helper = database.session("helper");
     let waiter = database.session("migration");
-    for round in 0..10 {
+    for round in 0..16 {
         let holder = Holder::busy(&database, "pg_dump", LOCK_THEM);
         waiter.run("BEGIN");
         let wait = waiter.spawn("LOCK TABLE t3000");
         wait.wait_until_queued();
-        let rows = helper.run(&preempt(&format!(r#"{{"pid": {}}}"#, waiter.pid())));
-        assert_eq!(verdict(&rows, holder.pid()), "cancelled");
+        let target = match round % 2 {
+            0 => format!(r#""pid": {}"#, waiter.pid()),
+            _ => r#""relations": ["t3000"]"#.to_owned(),
+        };
+        let rows = helper.run(&preempt(&format!("{{{target}}}")));
         assert_eq!(rows.len(), 1, "round {round}: {rows:?}");
+        assert_eq!(verdict(&rows, holder.pid()), "cancelled", "{rows:?}");
         wait.rows(SOON);
         waiter.run("ROLLBACK");
     }
