@@ -85,7 +85,7 @@ impl Aim {
                 if !process::exists(*pid) {
                     return Err(
                         Problem::new("$.pid", format!("no server process has pid {pid}"))
-                            .hint("Name a session that waits; see pg_stat_activity.")
+                            .hint("It may have got its lock and ended; see pg_stat_activity.")
                             .into(),
                     );
                 }

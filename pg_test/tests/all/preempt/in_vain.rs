@@ -151,6 +151,7 @@ fn beside_steady_traffic(world: &World, track_activities: &str) {
         .run(&preempt(r#"{"relations": ["t"], "timeout": "20s"}"#));
     let elapsed = start.elapsed();
     assert_eq!(verdict(&rows, backup.pid), "cancelled");
+    println!("a backup beside six clients: {elapsed:?}");
     assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
     let traffic = traffic.join().unwrap().unwrap().expect_success();
     assert!(

@@ -95,6 +95,7 @@ fn each_interrupt_ends_a_wait_for_a_transaction_at_once(world: &World) {
                     .is_some_and(|(kind, event)| kind == "Lock" && event == "virtualxid")
             },
         );
+        println!("{interrupt:?} ends the wait after {took:?}");
         assert!(took < AT_ONCE, "{interrupt:?}: {took:?}");
         stays_true(
             "the backup is there after its grace",
@@ -129,6 +130,7 @@ fn each_interrupt_ends_a_wait_on_the_latch_at_once(world: &World) {
                         .is_some_and(|(kind, _)| kind == "Extension")
             },
         );
+        println!("{interrupt:?} ends the wait after {took:?}");
         assert!(took < AT_ONCE, "{interrupt:?}: {took:?}");
     }
     stays_true(

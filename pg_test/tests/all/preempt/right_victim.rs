@@ -92,6 +92,9 @@ fn no_innocent_statement_is_hit_after_the_judged_transaction(world: &World) {
     let innocents: usize = tallies.iter().map(|t| t.innocents_hit).sum();
     assert_eq!(innocents, 0, "{tallies:?}");
     let tried = trail.signals().len();
+    println!(
+        "{tried} signals tried, {hit} ended the judged statement, {innocents} an innocent one"
+    );
     assert!(
         tried >= ENOUGH && hit > 0,
         "{tried} signals, of which {hit} ended a statement, show nothing: {tallies:?}"
