@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs;
 use crate::pg::datum::{self, Name, Text};
-use crate::pg::{extension, interval, locks};
+use crate::pg::{extension, interval, locks, transaction, wait};
 use crate::policy::{self, Problem};
 use crate::report::{self, Row};
 use crate::rules::Rules;
@@ -126,6 +126,7 @@ fn blockers(
 )]
 fn preempt_maintenance(
     policy: Option<AnyElement>,
+    call: pg_sys::FunctionCallInfo,
 ) -> TableIterator<
     'static,
     (
@@ -140,7 +141,7 @@ fn preempt_maintenance(
         name!(query, Option<Text>),
     ),
 > {
-    let rows = or_raise(preempt(policy)).into_iter().map(|row| {
+    let rows = or_raise(preempt(policy, call)).into_iter().map(|row| {
         (
             row.relation.map(pg_sys::Oid::from_u32),
             row.pid,
@@ -156,11 +157,12 @@ fn preempt_maintenance(
     TableIterator::new(rows.collect::<Vec<_>>())
 }
 
-fn preempt(policy: Option<AnyElement>) -> Result<Vec<Row>, Error> {
+fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result<Vec<Row>, Error> {
     let document = datum::jsonb_text(&policy.ok_or(Error::Null("policy"))?);
     let document = serde_json::from_str(&document)
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
-    act::preempt(&policy::parse(&document, &interval::read)?)
+    let policy = policy::parse(&document, &interval::read, wait::deadlock_timeout())?;
+    act::preempt(&policy, transaction::outlives_statement(call))
 }
 
 /// `lockguard.protect_builtin_rules()`, the trigger on `lockguard.maintenance_rules`.

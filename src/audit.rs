@@ -12,6 +12,7 @@ pub fn before_signal(victim: &Sighting, act: Act, target: &str) {
     let sends = match act {
         Act::Cancel => "cancels",
         Act::Terminate => "terminates",
+        Act::Yield => "has the server cancel",
     };
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
     let pid = session.identity.pid().unwrap_or_default();

@@ -1,14 +1,15 @@
 //! What to do about those who stand in the way: a pure function of who they are and of the policy.
 //!
-//! It keeps two promises. Only what policy names is preempted, and never what it spares. And
-//! never in vain: nobody is signalled while somebody stays whom policy does not give up, because
-//! then the lock could not be had even with the others gone. Somebody who *stays* is told from
-//! traffic that passes by the age of the transaction ([`MAX_STALL`]): a busy table always has
-//! young holders, and waiting until there is none would be waiting for ever.
+//! It keeps three promises. Only what policy names is preempted, and never what it spares. Never in
+//! vain: nobody is signalled while somebody stays whom policy does not give up, because then the
+//! lock could not be had even with the others gone. And no convoy: a call that takes the lock is
+//! sent into its queue only when all that is left is short. Somebody who *stays* is told from
+//! traffic that passes by the age of the transaction (`max_stall`): a busy table always has young
+//! holders, and waiting until there is none would be waiting for ever.
 //!
 //! Who is in the way is found by `survey`; signals are sent, and waited for, by `act`.
 
-use crate::policy::{Given, MAX_STALL, Policy, Signal, Verdict};
+use crate::policy::{Given, Policy, Signal, Verdict};
 use crate::session::{Class, Process, Session};
 use std::time::Duration;
 
@@ -25,8 +26,16 @@ pub struct Standing<'a> {
     pub from_start: bool,
     /// What this call has sent to this very transaction, and how long ago.
     pub sent: Option<Sent>,
-    /// Which of the others (by their places) hold what it waits for itself.
+    /// Whether it is in the way of the target itself, and not only of somebody who is.
+    pub direct: bool,
+    /// Which of the others (by their places) stand in the way of what it waits for itself.
     pub waits_for: &'a [usize],
+    /// It has held on through an attempt to take the lock: it is long, whatever its age.
+    pub outlasted: bool,
+    /// How long this session has been watched.
+    pub watched: Duration,
+    /// In what time it lets go, by its own progress.
+    pub eta: Option<Duration>,
     /// How long ago this call first signalled another session of the same job (see [`are_kin`]).
     pub kin_sent: Option<Duration>,
 }
@@ -55,6 +64,9 @@ pub struct Sent {
 pub enum Act {
     Cancel,
     Terminate,
+    /// Have the server cancel it: an autovacuum worker gives way to whoever waits for its transaction
+    /// longer than `deadlock_timeout`, whatever his rights.
+    Yield,
 }
 
 /// What the policy makes of one session, whatever the others do.
@@ -72,6 +84,11 @@ pub enum Stance {
     Leave,
     /// In the queue only: no obstacle.
     Queued,
+    /// Not named, but it waits, at whatever distance, for somebody who is preempted: it will go on
+    /// then, so that it is no obstacle to that.
+    Helped,
+    /// In the way only of somebody who is preempted, or who stays whatever it does.
+    Beside,
 }
 
 /// How a session is made to let go.
@@ -82,10 +99,15 @@ pub enum Means {
     Follow,
     /// Its transaction has ended after a signal, and its locks are being released.
     LettingGo,
+    /// Its own progress says that it lets go soon enough.
+    Finish,
 }
 
 /// How soon to look again at a session that is letting go.
 const SOON: Duration = Duration::from_millis(1);
+
+/// How soon a cancel may be repeated.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why no signal would help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +146,17 @@ pub enum Await {
     Passing,
     /// They were signalled, and have not let go yet.
     Signalled,
+    /// By their own progress they are about to let go.
+    Finishing,
+}
+
+/// What a call has done so far, and what it is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call {
+    /// It has sent a signal.
+    pub has_signalled: bool,
+    /// It takes the lock, so that nobody may hold it, queued at first or not.
+    pub takes: bool,
 }
 
 /// The stance towards each, in the input's order, and the step that follows.
@@ -133,13 +166,61 @@ pub struct Decision {
     pub step: Step,
 }
 
-/// Decides for one group. `has_signalled`: whether this call has sent any signal yet.
-pub fn decide(standings: &[Standing<'_>], policy: &Policy, has_signalled: bool) -> Decision {
-    let stances: Vec<Stance> = (0..standings.len())
+/// Decides for one group.
+pub fn decide(standings: &[Standing<'_>], policy: &Policy, call: Call) -> Decision {
+    let mut stances: Vec<Stance> = (0..standings.len())
         .map(|i| stance(standings, i, policy))
         .collect();
-    let step = step(standings, &stances, policy, has_signalled);
+    for i in 0..standings.len() {
+        // The migration that already hangs is such a one: it has got one of its locks, and
+        // maintenance keeps it from the next.
+        if stances[i] == Stance::Leave && waits_for_a_victim(standings, &stances, i) {
+            stances[i] = Stance::Helped;
+        }
+    }
+    leave_aside(standings, &mut stances);
+    let step = step(standings, &stances, policy, call);
     Decision { stances, step }
+}
+
+/// Whether somebody is preempted whom this one waits for, directly or through others who are not.
+fn waits_for_a_victim(standings: &[Standing<'_>], stances: &[Stance], i: usize) -> bool {
+    let mut seen = vec![false; standings.len()];
+    let mut next: Vec<usize> = standings[i].waits_for.to_vec();
+    while let Some(i) = next.pop() {
+        match stances.get(i) {
+            Some(Stance::Preempt(_)) => return true,
+            Some(Stance::Leave | Stance::Helped | Stance::Queued) if !seen[i] => {
+                seen[i] = true;
+                next.extend(standings[i].waits_for);
+            }
+            _ => (),
+        }
+    }
+    false
+}
+
+/// Marks those who matter to nobody that matters: whoever is preempted lets go whatever he waits
+/// for, and whoever stays and is not helped is waited for himself.
+fn leave_aside(standings: &[Standing<'_>], stances: &mut [Stance]) {
+    let mut matters: Vec<bool> = standings.iter().map(|s| s.direct).collect();
+    let mut next: Vec<usize> = (0..standings.len()).filter(|i| matters[*i]).collect();
+    while let Some(i) = next.pop() {
+        if !matches!(stances[i], Stance::Queued | Stance::Helped) {
+            continue;
+        }
+        for other in standings[i].waits_for.iter().copied() {
+            if matters.get(other) == Some(&false) {
+                matters[other] = true;
+                next.push(other);
+            }
+        }
+    }
+    for (stance, matters) in stances.iter_mut().zip(matters) {
+        if !matters {
+            *stance = Stance::Beside;
+        }
+    }
 }
 
 /// Whether two sessions are of one job: a parallel backup's, which opens all its sessions alike.
@@ -183,13 +264,21 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         return Stance::OutOfReach(Unreachable::Replay);
     }
     if !may_signal {
-        return Stance::NotPermitted;
+        let yields = session.process == Process::AutovacuumWorker && !session.anti_wraparound;
+        return match yields {
+            true if is_finishing(standing, policy) => Stance::Preempt(Means::Finish),
+            true => Stance::Preempt(Means::Signal(Act::Yield)),
+            false => Stance::NotPermitted,
+        };
     }
     if session.identity.is_outside_transaction() {
         return match standing.sent {
             Some(sent) if sent.ago < policy.grace => Stance::Preempt(Means::LettingGo),
             _ => Stance::OutOfReach(Unreachable::OutsideTransaction),
         };
+    }
+    if is_finishing(standing, policy) {
+        return Stance::Preempt(Means::Finish);
     }
     Stance::Preempt(Means::Signal(match policy.signal {
         Signal::Terminate => Act::Terminate,
@@ -202,17 +291,15 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
     }))
 }
 
+/// Whether its own progress says that it lets go before `finish_within` is over, which counts from
+/// when it was first seen: who is slower than he said is not given that time again.
+fn is_finishing(standing: &Standing<'_>, policy: &Policy) -> bool {
+    let left = policy.finish_within.saturating_sub(standing.watched);
+    standing.sent.is_none() && !left.is_zero() && standing.eta.is_some_and(|eta| eta <= left)
+}
+
 fn stance(standings: &[Standing<'_>], i: usize, policy: &Policy) -> Stance {
     let own = own_stance(&standings[i], policy);
-    let is_victim = |other: &usize| {
-        let other = standings.get(*other);
-        other.is_some_and(|other| matches!(own_stance(other, policy), Stance::Preempt(_)))
-    };
-    if own == Stance::Leave && standings[i].waits_for.iter().any(is_victim) {
-        // The migration that already hangs: it has got one of its locks, and maintenance keeps it
-        // from the next. Making way for it is the point.
-        return Stance::Queued;
-    }
     let takes_more_than_a_cancel = matches!(
         own,
         Stance::Preempt(Means::Signal(Act::Terminate))
@@ -238,18 +325,13 @@ fn stance(standings: &[Standing<'_>], i: usize, policy: &Policy) -> Stance {
     }
 }
 
-fn step(
-    standings: &[Standing<'_>],
-    stances: &[Stance],
-    policy: &Policy,
-    has_signalled: bool,
-) -> Step {
+fn step(standings: &[Standing<'_>], stances: &[Stance], policy: &Policy, call: Call) -> Step {
     let all = || standings.iter().zip(stances).enumerate();
     let has_victims = stances.iter().any(|s| matches!(s, Stance::Preempt(_)));
     let obstacles: Vec<usize> = all()
         .filter(|(_, (standing, stance))| match stance {
-            Stance::Preempt(_) | Stance::Queued => false,
-            Stance::Leave => has_victims || standing.hold == Hold::Granted,
+            Stance::Preempt(_) | Stance::Queued | Stance::Helped | Stance::Beside => false,
+            Stance::Leave => has_victims || call.takes || standing.hold == Hold::Granted,
             Stance::Spare | Stance::NotPermitted | Stance::OutOfReach(_) => true,
         })
         .map(|(i, _)| i)
@@ -258,7 +340,7 @@ fn step(
     let staying: Vec<usize> = obstacles
         .iter()
         .copied()
-        .filter(|i| is_long(&standings[*i], stances[*i]))
+        .filter(|i| is_long(&standings[*i], stances[*i], policy))
         .collect();
     if !staying.is_empty() {
         return Step::Await {
@@ -267,15 +349,17 @@ fn step(
             within: None,
         };
     }
+    // The queue is for traffic; signals and being done without a lock wait for it to pass.
+    let is_for_the_queue = call.takes && !has_victims;
     let passing: Vec<usize> = obstacles
         .iter()
         .copied()
-        .filter(|i| standings[*i].from_start && !has_signalled)
+        .filter(|i| standings[*i].from_start && !call.has_signalled && !is_for_the_queue)
         .collect();
     if !passing.is_empty() {
         let within = passing
             .iter()
-            .map(|i| MAX_STALL.saturating_sub(standings[*i].age))
+            .map(|i| policy.max_stall.saturating_sub(standings[*i].age))
             .min();
         return Step::Await {
             whom: passing,
@@ -285,7 +369,9 @@ fn step(
     }
 
     let mut due = vec![];
+    let mut yielding = vec![];
     let mut pending = vec![];
+    let mut why = Await::Finishing;
     let mut within: Option<Duration> = None;
     for (i, (standing, stance)) in all() {
         let Stance::Preempt(means) = stance else {
@@ -298,6 +384,11 @@ fn step(
                     .saturating_sub(standing.kin_sent.unwrap_or_default()),
             )),
             (Means::LettingGo, _) => Err(Some(SOON)),
+            (Means::Finish, _) => Err(Some(policy.finish_within.saturating_sub(standing.watched))),
+            (Means::Signal(Act::Yield), _) => {
+                yielding.push((i, Act::Yield));
+                continue;
+            }
             (Means::Signal(act), None) => Ok(*act),
             (
                 _,
@@ -320,7 +411,7 @@ fn step(
                     ago,
                 }),
             ) => {
-                let again = policy.grace.max(MAX_STALL);
+                let again = policy.grace.max(CANCEL_AGAIN);
                 if ago >= again {
                     Ok(Act::Cancel)
                 } else {
@@ -333,25 +424,35 @@ fn step(
             Ok(act) => due.push((i, act)),
             Err(wait) => {
                 pending.push(i);
+                if *means != Means::Finish {
+                    why = Await::Signalled;
+                }
                 within = within.into_iter().chain(wait).min();
             }
         }
     }
-    match (due.is_empty(), pending.is_empty()) {
-        (false, _) => Step::Preempt(due),
-        (true, false) => Step::Await {
+    match () {
+        () if !due.is_empty() => Step::Preempt(due),
+        () if !pending.is_empty() => Step::Await {
             whom: pending,
-            why: Await::Signalled,
+            why,
             within,
         },
-        (true, true) => Step::Clear,
+        // Having one yield takes long, and nothing else can be done meanwhile.
+        () if !yielding.is_empty() => Step::Preempt(yielding),
+        () => Step::Clear,
     }
 }
 
 /// Whether an obstacle is there to stay, rather than traffic that passes.
-pub fn is_long(standing: &Standing<'_>, stance: Stance) -> bool {
-    standing.session.is_prepared() || stance == Stance::Spare || standing.age >= MAX_STALL
+pub fn is_long(standing: &Standing<'_>, stance: Stance, policy: &Policy) -> bool {
+    standing.session.is_prepared()
+        || stance == Stance::Spare
+        || standing.outlasted
+        || standing.age >= policy.max_stall
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,9 @@ pub enum Error {
     /// What this role, or nobody, may do.
     #[error("{message}")]
     NotAllowed { message: String, hint: String },
+    /// What cannot be done on a standby.
+    #[error("{message}")]
+    InRecovery { message: String, hint: String },
     /// The lock could not be had in time, or only at a price that policy does not allow.
     #[error("{message}")]
     NotFree {
@@ -81,6 +84,7 @@ impl Error {
             Error::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Error::UnknownRelation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
             Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::InRecovery { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::NotFree { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
             Error::Deadlock { .. } => PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
             Error::Server(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
@@ -95,6 +99,7 @@ impl Error {
             Error::Argument { .. }
             | Error::Null(_)
             | Error::NotAllowed { .. }
+            | Error::InRecovery { .. }
             | Error::Server(_) => None,
         }
     }
@@ -105,6 +110,7 @@ impl Error {
             Error::Argument { hint, .. } => hint.clone(),
             Error::UnknownRelation { hint, .. } => hint.clone(),
             Error::NotAllowed { hint, .. }
+            | Error::InRecovery { hint, .. }
             | Error::NotFree { hint, .. }
             | Error::Deadlock { hint, .. } => Some(hint.clone()),
             Error::Null(_) | Error::Server(_) => None,

@@ -9,6 +9,7 @@
 mod act;
 mod api;
 mod audit;
+mod backoff;
 mod decide;
 mod error;
 mod lock;

@@ -3,7 +3,6 @@
 
 use crate::decide::{Act, Means, Stance, Unreachable};
 use crate::lock::RelationId;
-use crate::policy::MAX_STALL;
 use crate::session::{Class, Judgement, Process, ProgressCommand, Session};
 use std::time::Duration;
 
@@ -130,11 +129,22 @@ pub fn why_gone(
     match sent {
         None => "it let go by itself".into(),
         Some(Act::Cancel) => format!("{named}{debris}"),
+        Some(Act::Yield) => format!(
+            "{named}; this role may not signal it, and the server has made it yield to a session that waits"
+        ),
         Some(Act::Terminate) if cancelled_first => {
             format!("{named}; a cancel did not make it let go within grace{debris}")
         }
         Some(Act::Terminate) => format!("{named}{debris}"),
     }
+}
+
+/// What is added for somebody who was given the time to let go by himself.
+pub const LEFT_ALONE: &str = ", as its own progress had said that it would within finish_within";
+
+/// What is added for somebody who is only in the way of another: two steps away.
+pub fn through(waiter: &str) -> String {
+    format!("; {waiter}, which is in the way, waits for it")
 }
 
 /// Why nobody is signalled: it would be too many.
@@ -157,13 +167,14 @@ pub const QUEUED_AT_FIRST: &str = "it was queued itself, and has the lock now";
 pub fn why_there(
     session: &Session,
     stance: Stance,
-    age: Duration,
+    is_long: bool,
     sent: Option<Act>,
 ) -> (Outcome, String) {
     if let Some(act) = sent {
         let what = match act {
             Act::Cancel => "was cancelled",
             Act::Terminate => "was told to terminate",
+            Act::Yield => "was made to yield by the server",
         };
         let left = match stance {
             Stance::OutOfReach(Unreachable::IdleUnderCancel) => {
@@ -196,9 +207,12 @@ pub fn why_there(
         }
         Stance::OutOfReach(Unreachable::Replay) => "it replays a lock of the primary; end it there".into(),
         Stance::OutOfReach(Unreachable::Prepared) => end_prepared(session),
-        Stance::Leave if age < MAX_STALL && session.rights.see => "policy does not preempt it; its transaction is still young".into(),
+        Stance::Leave if !is_long && session.rights.see => "policy does not preempt it; its transaction is still young".into(),
         Stance::Leave => "policy does not preempt it".into(),
         Stance::Queued => "it waits in the queue itself".into(),
+        Stance::Helped => "it waits itself for somebody whom policy preempts, and goes on once that one has let go".into(),
+        Stance::Beside => "it is not in the way any more".into(),
+        Stance::Preempt(Means::Finish) => finishing(session),
         Stance::Preempt(_) => "policy preempts it, but not while others that it does not preempt stay".into(),
     };
     (Outcome::InTheWay, reason)
@@ -208,7 +222,7 @@ pub fn why_there(
 pub fn would(
     session: &Session,
     stance: Stance,
-    age: Duration,
+    is_long: bool,
     blocked_by: &[String],
 ) -> (Outcome, String) {
     let first = match blocked_by {
@@ -221,6 +235,13 @@ pub fn would(
             format!("it should go with the other sessions of the same job{first}"),
         ),
         Stance::Preempt(Means::LettingGo) => (Outcome::WouldWait, "it is letting go".into()),
+        Stance::Preempt(Means::Finish) => (Outcome::WouldWait, finishing(session)),
+        Stance::Preempt(Means::Signal(Act::Yield)) => (
+            Outcome::WouldCancel,
+            format!(
+                "policy preempts it; this role may not signal it, but the server would make it yield{first}"
+            ),
+        ),
         Stance::Preempt(Means::Signal(Act::Cancel)) => {
             (Outcome::WouldCancel, format!("policy preempts it{first}"))
         }
@@ -228,8 +249,19 @@ pub fn would(
             Outcome::WouldTerminate,
             format!("policy preempts it{first}"),
         ),
-        Stance::Spare | Stance::NotPermitted => why_there(session, stance, age, None),
-        _ => (Outcome::WouldWait, why_there(session, stance, age, None).1),
+        Stance::Spare | Stance::NotPermitted => why_there(session, stance, is_long, None),
+        _ => (
+            Outcome::WouldWait,
+            why_there(session, stance, is_long, None).1,
+        ),
+    }
+}
+
+/// Why somebody whom policy preempts is left alone so far.
+fn finishing(session: &Session) -> String {
+    match session.rights.see {
+        true => "left alone: by its own progress it lets go within finish_within".into(),
+        false => "left alone for now".into(),
     }
 }
 
@@ -298,7 +330,7 @@ mod tests {
     #[test]
     fn the_age_of_a_transaction_is_told_to_those_who_may_see_it() {
         let mut session = application(7);
-        let reason = |session: &Session| why_there(session, Stance::Leave, Duration::ZERO, None).1;
+        let reason = |session: &Session| why_there(session, Stance::Leave, false, None).1;
         assert!(reason(&session).contains("young"));
         session.rights.see = false;
         assert!(!reason(&session).contains("young"));
@@ -309,7 +341,7 @@ mod tests {
         let mut session = application(7);
         session.identity = Identity::Prepared { xid: 9 };
         session.gid = Some("it's\\here".into());
-        let (outcome, reason) = why_there(&session, Stance::Leave, Duration::from_secs(9), None);
+        let (outcome, reason) = why_there(&session, Stance::Leave, true, None);
         assert_eq!(outcome, Outcome::InTheWay);
         assert!(
             reason.contains("ROLLBACK PREPARED E'it''s\\\\here'"),

@@ -38,6 +38,9 @@ pub struct Sighting {
     pub granted: bool,
     pub session: Rc<Session>,
     pub judgement: Judgement,
+    /// Who waits for it in turn, if this is not in the way of the target itself but of what stands
+    /// there.
+    pub behind: Option<Identity>,
 }
 
 /// What a session waits for, and who stands in its way.
@@ -51,16 +54,16 @@ pub struct Waiting {
 
 /// Who is in the way of these locks: in the order of the needs, holders before the queue.
 pub fn in_way(way: Way<'_>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
-    described(found_in(way), rules)
+    described(met(found_in(way)), rules)
 }
 
-/// The same, and those whom the queued ones of these wait for.
+/// The same, and those whom these wait for themselves, at any distance.
 pub fn in_way_and_behind(way: Way<'_>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
-    described(behind_the_queue(found_in(way)), rules)
+    described(and_behind(found_in(way)), rules)
 }
 
-/// What a server process waits for and who stands in its way, those included whom the queued ones of
-/// these wait for; none while it does not wait.
+/// What a server process waits for and who stands in its way, those included whom these wait for in
+/// turn; none while it does not wait.
 pub fn in_way_of(pid: i32, rules: &Rules) -> Result<Option<Waiting>, Error> {
     let Some((wait, mut found)) = locks::in_way_of(pid) else {
         return Ok(None);
@@ -70,7 +73,7 @@ pub fn in_way_of(pid: i32, rules: &Rules) -> Result<Option<Waiting>, Error> {
     found.retain(|f| f.who.pid() != own);
     Ok(Some(Waiting {
         wait,
-        sightings: described(behind_the_queue(found), rules)?,
+        sightings: described(and_behind(found), rules)?,
         for_us,
     }))
 }
@@ -126,27 +129,41 @@ fn is_user_relation(tag: LockTag) -> bool {
         .is_some_and(|(db, relation)| db == catalog::database() && relation >= FIRST_USER_RELATION)
 }
 
-/// Adds those whom the queued ones of these wait for: a request is gone from the queue once what
-/// it waits for has let go. This session is nobody's obstacle here: who waits for it, or behind it,
-/// is not in its way.
-fn behind_the_queue(mut found: Vec<InWay>) -> Vec<InWay> {
+/// One in the way of the target or, where a waiter is given, of that one.
+type Found = (InWay, Option<Identity>);
+
+fn met(found: Vec<InWay>) -> Vec<Found> {
+    found.into_iter().map(|found| (found, None)).collect()
+}
+
+/// Adds those whom these wait for, each with its waiter: a request is gone from the queue, and a
+/// holder that waits goes on, once what they wait for has let go. This session is nobody's obstacle
+/// here: who waits for it, or behind it, is not in its way.
+fn and_behind(found: Vec<InWay>) -> Vec<Found> {
     let own = Some(process::own_pid());
-    let mut known: HashSet<(Identity, LockTag)> = found.iter().map(|f| (f.who, f.tag)).collect();
+    let mut found = met(found);
+    // A holder may be found with thousands of relations, and is asked once.
+    let mut asked: HashSet<(Identity, bool)> = HashSet::new();
     let mut followed: HashSet<Identity> = HashSet::new();
     let mut next = 0;
     while next < found.len() {
-        let InWay { who, granted, .. } = found[next];
+        let (InWay { who, granted, .. }, _) = found[next];
         next += 1;
-        if granted || !followed.insert(who) {
+        let Some(pid) = who.pid().filter(|_| asked.insert((who, granted))) else {
+            continue;
+        };
+        if granted && !process::waits(pid) || !followed.insert(who) {
             continue;
         }
         wait::answer_interrupts();
-        let ahead = who.pid().and_then(locks::in_way_of);
-        for behind in ahead.into_iter().flat_map(|(_, found)| found) {
-            if behind.who.pid() != own && known.insert((behind.who, behind.tag)) {
-                found.push(behind);
-            }
-        }
+        let ahead = locks::in_way_of(pid)
+            .into_iter()
+            .flat_map(|(_, found)| found);
+        found.extend(
+            ahead
+                .filter(|ahead| ahead.who.pid() != own)
+                .map(|ahead| (ahead, Some(who))),
+        );
     }
     found
 }
@@ -191,11 +208,11 @@ fn is_current(who: Identity) -> bool {
 }
 
 /// Fills in what is known of the sessions, and leaves out those that have gone meanwhile.
-fn described(found: Vec<InWay>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
+fn described(found: Vec<Found>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
     if found.is_empty() {
         return Ok(vec![]);
     }
-    let identities: HashSet<Identity> = found.iter().map(|f| f.who).collect();
+    let identities: HashSet<Identity> = found.iter().map(|(f, _)| f.who).collect();
     let identities: Vec<Identity> = identities.into_iter().collect();
     let sessions = activity::sessions(&identities).map_err(|e| Error::Server(e.to_string()))?;
     let rules = rules.get()?;
@@ -212,7 +229,7 @@ fn described(found: Vec<InWay>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
     let database = catalog::database();
     Ok(found
         .into_iter()
-        .filter_map(|f| {
+        .filter_map(|(f, behind)| {
             let (session, judgement) = known.get(&f.who)?;
             let relation = f
                 .tag
@@ -226,6 +243,7 @@ fn described(found: Vec<InWay>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
                 granted: f.granted,
                 session: Rc::clone(session),
                 judgement: *judgement,
+                behind,
             })
         })
         .collect())

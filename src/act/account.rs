@@ -66,13 +66,15 @@ impl Watch {
                 let was_cancelled = track.sent.iter().any(|(act, _)| *act == Act::Cancel);
                 let outcome = match act {
                     None => Outcome::Finished,
-                    Some(Act::Cancel) => Outcome::Cancelled,
+                    Some(Act::Cancel | Act::Yield) => Outcome::Cancelled,
                     Some(Act::Terminate) => Outcome::Terminated,
                 };
-                (
-                    outcome,
-                    report::why_gone(session, track.judgement, act, was_cancelled),
-                )
+                let why = report::why_gone(session, track.judgement, act, was_cancelled);
+                let left_alone = match act.is_none() && track.was_finishing {
+                    true => report::LEFT_ALONE,
+                    false => "",
+                };
+                (outcome, format!("{why}{left_alone}"))
             }
             (None, None) if track.hold == Hold::GrantedSince && track.stance == Stance::Leave => {
                 (Outcome::InTheWay, report::QUEUED_AT_FIRST.into())
@@ -83,9 +85,18 @@ impl Watch {
                 let allowed = self.refused_by.unwrap_or_default();
                 (Outcome::InTheWay, report::too_many(allowed))
             }
-            (None, act) => report::why_there(session, track.stance, self.age(track), act),
+            (None, act) => report::why_there(session, track.stance, track.is_long, act),
         };
+        let reason = format!("{reason}{}", self.through_whom(track));
         self.row_of(track, outcome, reason)
+    }
+
+    /// Through whom it is in the way, if not by itself.
+    fn through_whom(&self, track: &Track) -> String {
+        match track.through {
+            Some(waiter) => report::through(&self.name(waiter)),
+            None => String::new(),
+        }
     }
 
     fn row_of(&self, track: &Track, outcome: Outcome, reason: String) -> Row {
@@ -111,8 +122,9 @@ impl Watch {
         let track = &self.tracks[*self.by_identity.get(&who)?];
         let (outcome, reason) = match (stance, self.refused_by) {
             (Stance::Preempt(_), Some(allowed)) => (Outcome::WouldWait, report::too_many(allowed)),
-            _ => report::would(&track.session, stance, self.age(track), blocked_by),
+            _ => report::would(&track.session, stance, track.is_long, blocked_by),
         };
+        let reason = format!("{reason}{}", self.through_whom(track));
         Some(self.row_of(track, outcome, reason))
     }
 

@@ -2,22 +2,25 @@
 
 mod account;
 mod progress;
+mod take;
 mod target;
 mod watch;
 
 use crate::audit;
-use crate::decide::{Act, Await, Decision, Hold, Means, Stance, Step, decide};
+use crate::backoff::Backoff;
+use crate::decide::{self, Act, Await, Decision, Means, Stance, Step, decide};
 use crate::error::Error;
-use crate::lock::{LockMode, LockTag};
+use crate::lock::{LockMode, LockTag, RelationId};
 use crate::pg::memory::Scratch;
 use crate::pg::process::{self, Delivery};
-use crate::pg::{activity, locks, wait};
+use crate::pg::shown::Shown;
+use crate::pg::{activity, catalog, locks, wait};
 use crate::policy::{OnTimeout, Policy, Target};
 use crate::report::{self, Row};
 use crate::rules::Rules;
-use crate::session::{Identity, Process, Session};
+use crate::session::{Identity, Process};
 use crate::survey::{self, Sighting};
-use progress::Progress;
+use progress::{Finish, Progress};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use target::{Aim, Look};
@@ -28,23 +31,39 @@ const SLICE: Duration = Duration::from_secs(1);
 /// How often a session that must not be waited for by its transaction is looked at.
 const POLL: Duration = Duration::from_millis(10);
 
+/// How much longer than `deadlock_timeout` an autovacuum worker has to answer the server's cancel.
+const YIELDING: Duration = Duration::from_millis(500);
+
 /// How long to let be who is just letting go.
 const SOON: Duration = Duration::from_millis(1);
 
-/// Makes the way free as the policy says, and tells of everybody who stood in it.
+/// Makes the way free as the policy says, takes the lock if it says so, and tells of everybody who
+/// stood in the way. `keeps_locks`: a lock taken now outlives the client's statement; one that does
+/// not is not taken.
 ///
 /// # Errors
 /// 55P03 when it could not be made free in time, or only with more victims than `max_victims`;
-/// those of the target's names; and whatever interrupts a wait.
-pub fn preempt(policy: &Policy) -> Result<Vec<Row>, Error> {
-    let rules = Rules::default();
+/// those of the target's names; 42501 and 55000 for a lock that this role, or nobody here, could
+/// take; and whatever interrupts a wait.
+pub fn preempt(policy: &Policy, keeps_locks: bool) -> Result<Vec<Row>, Error> {
+    let aim = Aim::new(policy)?;
+    let is_lockable = policy.take_lock && matches!(aim, Aim::Relations { .. });
+    let takes = is_lockable && keeps_locks;
+    if takes {
+        aim.may_be_taken()?;
+    }
     let mut call = Call {
         policy,
-        aim: Aim::new(policy)?,
+        aim,
+        takes,
         watch: Watch::default(),
-        progress: Progress::new(),
+        progress: Progress::new(is_lockable && !keeps_locks),
+        shown: Shown::default(),
+        order: None,
+        backoff: Backoff::default(),
+        has_gap: false,
         start: Instant::now(),
-        rules,
+        rules: Rules::default(),
         poll: POLL,
     };
     if policy.dry_run {
@@ -57,8 +76,16 @@ pub fn preempt(policy: &Policy) -> Result<Vec<Row>, Error> {
 struct Call<'a> {
     policy: &'a Policy,
     aim: Aim,
+    /// The lock is to be held in the end, not only free.
+    takes: bool,
     watch: Watch,
     progress: Progress,
+    shown: Shown,
+    /// What to lock, in which order, once that is known.
+    order: Option<Vec<RelationId>>,
+    backoff: Backoff,
+    /// The last one in the way has just gone, so that the next look may come too late.
+    has_gap: bool,
     start: Instant,
     rules: Rules,
     /// How long to sleep between looks where nothing wakes us: long beside what a look costs.
@@ -67,15 +94,22 @@ struct Call<'a> {
 
 /// How a call ends that does not raise an error.
 enum End {
+    /// Free or, where the lock is taken, held.
     Free,
     TimeUp,
-    TooMany { needed: usize, allowed: usize },
+    TooMany {
+        needed: usize,
+        allowed: usize,
+    },
 }
 
 impl Call<'_> {
     fn run(&mut self) -> Result<Vec<Row>, Error> {
         let mut scratch = Scratch::new();
         let end = loop {
+            if std::mem::take(&mut self.has_gap) && self.take_in_gap()? {
+                break End::Free;
+            }
             let (aim, rules) = (&mut self.aim, &self.rules);
             let start = Instant::now();
             let look = scratch.run(|| aim.look(rules))?;
@@ -85,8 +119,7 @@ impl Call<'_> {
                 is_new_wait,
             } = look
             else {
-                let still_there = scratch.run(|| survey::still_there(self.watch.present_ones()))?;
-                self.watch.no_longer_waited_for(&still_there);
+                self.nobody_is_waited_for()?;
                 break End::Free;
             };
             if is_new_wait {
@@ -94,20 +127,30 @@ impl Call<'_> {
             }
             self.watch.look(&sightings);
             let decisions = self.decide(&sightings);
-            scratch.run(|| self.refuse_deadlock(&decisions))?;
+            scratch.run(|| self.refuse_deadlock(&sightings, &decisions))?;
             self.progress.begin(&self.aim, &self.watch);
             if let Some(end) = self.follow(&sightings, &decisions)? {
                 break end;
             }
         };
-        let is_free = matches!(end, End::Free);
+        let how = match (&end, self.takes) {
+            (End::Free, true) => Finish::Held,
+            (End::Free, false) => {
+                // What is free under that name may be another relation by now.
+                catalog::catch_up();
+                self.aim.is_unchanged()?;
+                Finish::Free
+            }
+            _ => Finish::NotFree,
+        };
         self.progress
-            .finish(&self.aim, &self.watch, is_free, self.start.elapsed());
+            .finish(&self.aim, &self.watch, how, self.start.elapsed());
         match (end, self.policy.on_timeout) {
             (End::Free, _) | (_, OnTimeout::Report) => Ok(self.watch.rows()),
             (End::TimeUp, OnTimeout::Error) => Err(Error::NotFree {
                 message: format!(
-                    "could not clear the way to {} within {}",
+                    "could not {} {} within {}",
+                    if self.takes { "take" } else { "clear the way to" },
                     self.aim,
                     report::in_words(self.policy.timeout)
                 ),
@@ -128,23 +171,22 @@ impl Call<'_> {
 
     /// A holder that is not preempted and itself waits for this transaction will wait for ever, and
     /// so would we.
-    fn refuse_deadlock(&self, decisions: &[(Vec<Identity>, Decision)]) -> Result<(), Error> {
-        let awaited = decisions
+    fn refuse_deadlock(
+        &self,
+        sightings: &[Sighting],
+        decisions: &[(Vec<Identity>, Decision)],
+    ) -> Result<(), Error> {
+        let holders: HashSet<Identity> = sightings
             .iter()
-            .flat_map(|(who, decision)| match &decision.step {
-                Step::Await {
-                    whom,
-                    why: Await::Staying | Await::Passing,
-                    ..
-                } => whom.iter().map(|i| who[*i]).collect(),
-                _ => vec![],
-            });
-        let waits = |who: &Identity| {
-            self.watch
-                .session(*who)
-                .is_some_and(Session::waits_for_a_lock)
-        };
-        let waiting: Vec<Identity> = awaited.filter(waits).collect();
+            .filter(|s| s.granted && s.behind.is_none() && s.session.waits_for_a_lock())
+            .map(|s| s.session.identity)
+            .collect();
+        let waiting: Vec<Identity> = decisions
+            .iter()
+            .flat_map(|(who, decision)| who.iter().zip(&decision.stances))
+            .filter(|(who, stance)| holders.contains(who) && !matches!(stance, Stance::Preempt(_)))
+            .map(|(who, _)| *who)
+            .collect();
         let own = process::own_pid();
         let Some(found) = survey::who_waits_for(&waiting, own) else {
             return Ok(());
@@ -188,7 +230,11 @@ impl Call<'_> {
             }
         }
         let left = self.policy.timeout.saturating_sub(self.start.elapsed());
-        if acts.is_empty() && awaited.is_empty() && self.aim.is_clear_when_nobody_stands() {
+        let is_clear = acts.is_empty() && awaited.is_empty();
+        if is_clear && self.takes {
+            return self.take(sightings, left);
+        }
+        if is_clear && self.aim.is_clear_when_nobody_stands() {
             if self.watch.has_seen_holders() && self.aim.is_being_let_go() && !left.is_zero() {
                 wait::sleep(SOON);
                 return Ok(None);
@@ -217,12 +263,16 @@ impl Call<'_> {
             return Ok(None);
         }
         self.progress.waiting(&awaited, &self.watch);
+        self.shown.show(progress::remark(&awaited, &self.watch));
         let limit = left
             .min(within.unwrap_or(SLICE))
             .min(SLICE)
             .min(self.progress.until_next());
         match awaited.first() {
-            Some((who, why)) => self.wait(*who, *why, limit),
+            Some((who, why)) => {
+                let has_ended = self.wait(*who, *why, limit);
+                self.has_gap = has_ended && self.is_alone(*who, decisions);
+            }
             None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
@@ -240,6 +290,9 @@ impl Call<'_> {
             return false;
         }
         audit::before_signal(victim, act, &self.aim.to_string());
+        if act == Act::Yield {
+            return self.have_yield(session.identity);
+        }
         let delivery = process::signal(pid, transaction, act == Act::Terminate);
         match delivery {
             Delivery::Sent => self.watch.sent(session.identity, act),
@@ -250,8 +303,44 @@ impl Call<'_> {
         delivery == Delivery::Sent
     }
 
-    /// Waits for one of those in the way: the others are looked at afterwards.
-    fn wait(&mut self, who: Identity, why: Await, limit: Duration) {
+    /// Waits for an autovacuum worker until the server cancels it for that, and tells whether it did.
+    fn have_yield(&mut self, who: Identity) -> bool {
+        let start = Instant::now();
+        let limit = wait::deadlock_timeout() + YIELDING;
+        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        self.progress.yielding(who, &self.watch);
+        self.shown
+            .show(progress::remark(&[(who, Await::Signalled)], &self.watch));
+        wait::for_transaction(who, limit.min(left));
+        let is_cancelled = start.elapsed() >= wait::deadlock_timeout();
+        if is_cancelled {
+            self.watch.sent(who, Act::Yield);
+        } else if let Some(pid) = who.pid() {
+            audit::not_signalled(pid, "It let go by itself, or the time was up");
+        }
+        is_cancelled
+    }
+
+    /// Takes in that nobody is waited for any more.
+    fn nobody_is_waited_for(&mut self) -> Result<(), Error> {
+        let still_there = survey::still_there(self.watch.present_ones())?;
+        self.watch.no_longer_waited_for(&still_there);
+        Ok(())
+    }
+
+    /// Whether nobody but that one stood in the way.
+    fn is_alone(&self, who: Identity, decisions: &[(Vec<Identity>, Decision)]) -> bool {
+        decisions
+            .iter()
+            .flat_map(|(all, decision)| all.iter().zip(&decision.stances))
+            .all(|(other, stance)| {
+                *other == who || matches!(stance, Stance::Queued | Stance::Beside)
+            })
+    }
+
+    /// Waits for one of those in the way: the others are looked at afterwards. Tells whether its
+    /// transaction is known to have ended.
+    fn wait(&mut self, who: Identity, why: Await, limit: Duration) -> bool {
         let is_ours_to_end = why == Await::Signalled;
         let by_transaction = match self.watch.session(who) {
             // Core cancels an autovacuum worker whose transaction somebody waits for.
@@ -262,10 +351,11 @@ impl Call<'_> {
         };
         if !by_transaction {
             wait::sleep(limit.min(self.poll));
+            false
         } else {
             // Shorter than deadlock_timeout, or a session that comes to wait for us would be the one
             // to find the deadlock, and to be ended for it.
-            wait::for_transaction(who, limit.min(wait::deadlock_timeout() / 2));
+            wait::for_transaction(who, limit.min(wait::deadlock_timeout() / 2))
         }
     }
 
@@ -286,10 +376,13 @@ impl Call<'_> {
         for members in groups {
             let waits_for = watch::who_waits_for_whom(&members);
             let standings = self.watch.standings(&members, &waits_for);
-            let decision = decide(&standings, self.policy, self.watch.has_signalled());
+            let call = decide::Call {
+                has_signalled: self.watch.has_signalled(),
+                takes: self.takes,
+            };
+            let decision = decide(&standings, self.policy, call);
             let who: Vec<Identity> = standings.iter().map(|s| s.session.identity).collect();
-            let holds: Vec<Hold> = standings.iter().map(|s| s.hold).collect();
-            self.watch.judged(&who, &holds, &decision.stances);
+            self.watch.judged(&who, &decision.stances, self.policy);
             decisions.push((who, decision));
         }
         decisions
@@ -323,7 +416,7 @@ impl Call<'_> {
                 _ => vec![],
             };
             for (identity, stance) in who.iter().zip(&decision.stances) {
-                if *stance != Stance::Queued && told.insert(*identity) {
+                if !matches!(stance, Stance::Queued | Stance::Beside) && told.insert(*identity) {
                     rows.extend(self.watch.dry_row(*identity, *stance, &blockers));
                 }
             }

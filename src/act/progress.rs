@@ -4,7 +4,7 @@
 use super::target::Aim;
 use super::watch::Watch;
 use crate::decide::Await;
-use crate::pg::text;
+use crate::pg::{text, wait};
 use crate::report::{self, Outcome, Row};
 use crate::session::Identity;
 use pgrx::prelude::*;
@@ -24,15 +24,19 @@ const LONG_PERIOD: Duration = Duration::from_secs(10);
 
 pub struct Progress {
     has_begun: bool,
+    /// A lock is wanted, but would not be kept.
+    keeps_nothing: bool,
     start: Instant,
     last: Instant,
 }
 
 impl Progress {
-    pub fn new() -> Progress {
+    /// `keeps_nothing`: a lock is wanted that would not outlive the statement, and is not taken.
+    pub fn new(keeps_nothing: bool) -> Progress {
         let now = Instant::now();
         Progress {
             has_begun: false,
+            keeps_nothing,
             start: now,
             last: now,
         }
@@ -89,40 +93,72 @@ impl Progress {
                     "lockguard: still waiting after {elapsed} for {names}, signalled but not gone yet"
                 )
             }
+            Await::Finishing => {
+                say!(
+                    "lockguard: still waiting after {elapsed} for {names}, about to finish within finish_within"
+                )
+            }
         }
     }
 
+    /// Says that all that is left is traffic, unless something was said a moment ago.
+    pub fn backing_off(&mut self) {
+        if self.until_next().is_zero() {
+            self.last = Instant::now();
+            let elapsed = report::in_words(self.start.elapsed());
+            say!(
+                "lockguard: still waiting after {elapsed}: only short transactions are in the way, and are let pass before the next attempt"
+            );
+        }
+    }
+
+    /// Says that an autovacuum worker is waited for until the server cancels it.
+    pub fn yielding(&mut self, who: Identity, watch: &Watch) {
+        self.last = Instant::now();
+        let name = watch.name(who);
+        let timeout = report::in_words(wait::deadlock_timeout());
+        say!(
+            "lockguard: waiting for {name} to yield: this role may not signal it, and the server cancels it for a session that waits for {timeout} (deadlock_timeout)"
+        );
+    }
+
     /// The line at the end.
-    pub fn finish(&self, aim: &Aim, watch: &Watch, is_free: bool, elapsed: Duration) {
+    pub fn finish(&self, aim: &Aim, watch: &Watch, how: Finish, elapsed: Duration) {
         let rows = watch.rows();
         let elapsed = report::in_words(elapsed);
-        let tally = tally(&rows);
+        let tally = match rows.is_empty() {
+            true => String::new(),
+            false => format!(": {}", tally(&rows)),
+        };
         let granted = watch.granted_since();
-        if is_free && !granted.is_empty() && aim.is_clear_when_nobody_stands() {
-            let granted = report::list(&granted);
-            say!(
-                "lockguard: the way to {aim} is cleared after {elapsed}: {tally}; {granted} was queued, and has it now"
-            );
-            return;
-        }
-        match (is_free, rows.is_empty()) {
-            (true, true) if aim.waits_for_nothing() => {
+        let kept = match self.keeps_nothing {
+            true => "; outside a transaction block no lock is kept",
+            false => "",
+        };
+        match how {
+            Finish::Held => say!("lockguard: holds {aim} after {elapsed}{tally}"),
+            Finish::NotFree => {
+                say!("lockguard: the way to {aim} is not free after {elapsed}{tally}")
+            }
+            Finish::Free if !granted.is_empty() && aim.is_clear_when_nobody_stands() => {
+                let granted = report::list(&granted);
+                say!(
+                    "lockguard: the way to {aim} is cleared after {elapsed}{tally}; {granted} was queued, and has it now{kept}"
+                );
+            }
+            Finish::Free if !rows.is_empty() => {
+                say!("lockguard: the way to {aim} is free after {elapsed}{tally}{kept}")
+            }
+            Finish::Free if aim.waits_for_nothing() => {
                 say!("lockguard: {aim}: it waits for no lock, so that there is nothing to clear")
             }
-            (true, true) => say!("lockguard: nobody stands in the way of {aim}"),
-            (true, false) => {
-                say!("lockguard: the way to {aim} is free after {elapsed}: {tally}")
-            }
-            (false, true) => say!("lockguard: the way to {aim} is not free after {elapsed}"),
-            (false, false) => {
-                say!("lockguard: the way to {aim} is not free after {elapsed}: {tally}")
-            }
+            Finish::Free => say!("lockguard: nobody stands in the way of {aim}{kept}"),
         }
     }
 
     /// The line of a dry run. `staying`: who would have to go before anybody else is signalled.
     pub fn dry(&self, aim: &Aim, rows: &[Row], staying: &[String]) {
-        const DRY: &str = "lockguard: dry run, nothing was signalled";
+        const DRY: &str = "lockguard: dry run, nothing was signalled or locked";
         match (rows, staying) {
             ([], _) if aim.waits_for_nothing() => say!("{DRY}: {aim}: it waits for no lock"),
             ([], _) => say!("{DRY}: nobody stands in the way of {aim}"),
@@ -134,6 +170,29 @@ impl Progress {
             ),
         }
     }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The lock could be had.
+    Free,
+    /// It is held now.
+    Held,
+    NotFree,
+}
+
+/// What is waited for, for `pg_stat_activity`.
+pub fn remark(awaited: &[(Identity, Await)], watch: &Watch) -> String {
+    let names: Vec<String> = awaited.iter().map(|(who, _)| watch.name(*who)).collect();
+    let why = match awaited.first() {
+        Some((_, Await::Staying)) => ", which policy does not preempt",
+        Some((_, Await::Passing)) => " to pass",
+        Some((_, Await::Signalled)) => ", told to let go",
+        Some((_, Await::Finishing)) => ", about to finish",
+        None => "a lock that is being passed on",
+    };
+    format!("lockguard waits for {}{why}", report::list(&names))
 }
 
 /// How many came to which end: `2 cancelled, 1 finished`.

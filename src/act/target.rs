@@ -1,7 +1,7 @@
 //! What the way is made free for, and looking who stands in it.
 
 use crate::error::Error;
-use crate::lock::{LockMode, Need};
+use crate::lock::{LockMode, Need, RelationId};
 use crate::needs;
 use crate::pg::locks::Wait;
 use crate::pg::{catalog, process, wait};
@@ -20,6 +20,9 @@ const SETTLING_POLL: Duration = Duration::from_millis(2);
 /// The target of a policy, resolved.
 pub enum Aim {
     Relations {
+        /// As the policy names them.
+        given: Vec<String>,
+        relations: Vec<RelationId>,
         needs: Vec<Need>,
         mode: LockMode,
         names: String,
@@ -54,8 +57,8 @@ impl Aim {
         let mode = policy.mode;
         Ok(match &policy.target {
             Target::All => Aim::All { mode },
-            Target::Relations(names) => {
-                let relations = needs::named(names)?;
+            Target::Relations(names_given) => {
+                let relations = needs::named(names_given)?;
                 let names = {
                     let mut names: Vec<String> = relations
                         .iter()
@@ -70,11 +73,13 @@ impl Aim {
                     }
                     names.join(", ")
                 };
-                let needs = needs::closure(&relations)
-                    .into_iter()
-                    .map(|relation| Need { relation, mode })
-                    .collect();
-                Aim::Relations { needs, mode, names }
+                Aim::Relations {
+                    given: names_given.clone(),
+                    needs: in_mode(needs::closure(&relations), mode),
+                    relations,
+                    mode,
+                    names,
+                }
             }
             Target::Pid(pid) => {
                 if *pid == process::own_pid() {
@@ -127,6 +132,79 @@ impl Aim {
         })
     }
 
+    /// Refuses what this role, or nobody here, could lock so.
+    ///
+    /// # Errors
+    /// 42501; 55000 on a standby.
+    pub fn may_be_taken(&self) -> Result<(), Error> {
+        let Aim::Relations {
+            relations, mode, ..
+        } = self
+        else {
+            return Ok(());
+        };
+        if catalog::is_in_recovery() && *mode > LockMode::RowExclusive {
+            return Err(Error::InRecovery {
+                message: format!("cannot take {mode} on a standby"),
+                hint: "On a standby no lock above RowExclusiveLock can be held. Clear the way alone with \"take_lock\": false."
+                    .into(),
+            });
+        }
+        needs::may_lock(relations, *mode)
+    }
+
+    /// The relations to be locked, in the order in which to do so; none if no lock is taken.
+    pub fn in_lock_order(&self) -> Vec<RelationId> {
+        match self {
+            Aim::Relations { needs, .. } => {
+                needs::lock_order(needs.iter().map(|need| need.relation).collect())
+            }
+            Aim::All { .. } | Aim::Waiter { .. } => vec![],
+        }
+    }
+
+    /// Whether the names still mean what they meant at the start, with what belongs to it; where that
+    /// has changed, it is what is needed from now on.
+    ///
+    /// # Errors
+    /// 42P01 for a name that means another relation now, or none.
+    pub fn is_unchanged(&mut self) -> Result<bool, Error> {
+        let Aim::Relations {
+            given,
+            relations,
+            needs,
+            mode,
+            ..
+        } = self
+        else {
+            return Ok(true);
+        };
+        let now = needs::named(given).map_err(|error| match error {
+            Error::UnknownRelation {
+                message, detail, ..
+            } => Error::UnknownRelation {
+                message: format!("{message} any more"),
+                detail,
+                hint: Some("It was dropped or renamed while the call waited.".into()),
+            },
+            other => other,
+        })?;
+        if let Some(changed) = (0..given.len()).find(|i| now[*i] != relations[*i]) {
+            return Err(Error::UnknownRelation {
+                message: format!(
+                    "relation {} was replaced by another while the call waited",
+                    catalog::name(now[changed])
+                ),
+                detail: Some(format!("At $.relations[{changed}] in the policy.")),
+                hint: Some("Call it again for the relation that has this name now.".into()),
+            });
+        }
+        let needed = in_mode(needs::closure(relations), *mode);
+        let is_unchanged = needed == *needs;
+        *needs = needed;
+        Ok(is_unchanged)
+    }
+
     /// Whether somebody who has ended his transaction still has to let go. Copies the whole lock
     /// table: to be asked once, before success is reported.
     pub fn is_being_let_go(&self) -> bool {
@@ -160,6 +238,11 @@ impl Aim {
     pub fn is_clear_when_nobody_stands(&self) -> bool {
         !matches!(self, Aim::Waiter { .. })
     }
+}
+
+fn in_mode(relations: Vec<RelationId>, mode: LockMode) -> Vec<Need> {
+    let needs = relations.into_iter();
+    needs.map(|relation| Need { relation, mode }).collect()
 }
 
 /// What the session waits for in that very transaction, and who is in its way; none once it waits

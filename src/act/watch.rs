@@ -1,9 +1,10 @@
 //! Who has been in the way during a call: since when, what was sent to each, what became of each.
 //! What is told of them is in [`super::account`].
 
-use crate::decide::{Act, Hold, Sent, Stance, Standing, are_kin, is_long};
-use crate::lock::{LockMode, LockTag, RelationId};
+use crate::decide::{Act, Hold, Means, Sent, Stance, Standing, are_kin, is_long};
+use crate::lock::{LockMode, RelationId};
 use crate::pg::activity;
+use crate::policy::Policy;
 use crate::session::{Class, Identity, Judgement, Session, Timestamp};
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
@@ -38,8 +39,18 @@ pub(super) struct Track {
     pub(super) from_start: bool,
     pub(super) sent: Vec<(Act, Instant)>,
     pub(super) stance: Stance,
-    /// It held one of the locks and waited for another that a victim held.
-    pub(super) was_helped: bool,
+    /// It waits for one of the target's own locks.
+    is_queued: bool,
+    /// It held one of the target's locks and waited for another that a victim held.
+    was_helped: bool,
+    /// It is in the way only of this one, which is in the way itself.
+    pub(super) through: Option<Identity>,
+    /// It has held on through an attempt to take the lock.
+    outlasted: bool,
+    /// It is there to stay, rather than traffic that passes.
+    pub(super) is_long: bool,
+    /// It has been left alone because it was about to finish.
+    pub(super) was_finishing: bool,
     /// It was more than passing traffic or a queued request, so that its row is of interest.
     pub(super) counts: bool,
 }
@@ -77,7 +88,7 @@ impl Watch {
             .for_each(|t| t.gone = t.gone.or(Some(now)));
         let queued: HashSet<Identity> = sightings
             .iter()
-            .filter(|s| !s.granted)
+            .filter(|s| !s.granted && s.behind.is_none())
             .map(|s| s.session.identity)
             .collect();
         for (sighting, granted) in each_session(sightings.iter()) {
@@ -90,6 +101,10 @@ impl Watch {
                 (true, _) => Hold::GrantedSince,
                 (false, _) => Hold::Queued,
             };
+            track.is_queued = queued.contains(&sighting.session.identity);
+            track.through = sighting
+                .behind
+                .and_then(|_| track.through.or(sighting.behind));
             track.session = Rc::clone(&sighting.session);
             track.judgement = sighting.judgement;
             track.gone = None;
@@ -146,6 +161,7 @@ impl Watch {
                 let track = &mut self.tracks[i];
                 self.by_identity.remove(&track.session.identity);
                 (track.from_start, track.hold, track.was_helped) = (from_start, hold, false);
+                (track.through, track.outlasted) = (sighting.behind, false);
                 (track.relation, track.mode) = (sighting.relation, sighting.mode);
                 track.transaction_seen = now;
                 i
@@ -162,7 +178,12 @@ impl Watch {
                     hold,
                     from_start,
                     sent: vec![],
+                    is_queued: false,
                     was_helped: false,
+                    through: sighting.behind,
+                    outlasted: false,
+                    is_long: false,
+                    was_finishing: false,
                     stance: Stance::Queued,
                     counts: false,
                 });
@@ -191,6 +212,7 @@ impl Watch {
                 Some(Standing {
                     hold,
                     waits_for,
+                    direct: sighting.behind.is_none(),
                     ..standing
                 })
             })
@@ -218,7 +240,11 @@ impl Watch {
                 act: *act,
                 ago: ago(*at),
             }),
+            direct: true,
             waits_for: &[],
+            outlasted: track.outlasted,
+            watched: ago(track.first_seen),
+            eta: None,
             kin_sent: kin
                 .flat_map(|t| &t.sent)
                 .filter(|(_, at)| *at >= track.transaction_seen)
@@ -239,30 +265,46 @@ impl Watch {
     }
 
     /// Takes in what was decided of each.
-    pub fn judged(&mut self, who: &[Identity], holds: &[Hold], stances: &[Stance]) {
-        for ((identity, hold), stance) in who.iter().zip(holds).zip(stances) {
-            let is_helped = *hold != Hold::Queued && *stance == Stance::Queued;
+    pub fn judged(&mut self, who: &[Identity], stances: &[Stance], policy: &Policy) {
+        for (identity, stance) in who.iter().zip(stances) {
             let Some(i) = self.by_identity.get(identity).copied() else {
                 continue;
             };
-            let is_long = is_long(&self.standing(&self.tracks[i]), *stance);
+            let is_long = is_long(&self.standing(&self.tracks[i]), *stance, policy);
             let track = &mut self.tracks[i];
-            if *stance == Stance::Queued && track.hold != Hold::Queued {
-                // Queued for one relation, it holds another, and is told of as a holder, unless that
-                // is the migration that hangs behind a victim.
-                track.was_helped |= is_helped;
-                continue;
+            match stance {
+                // Queued for one relation, it holds another, and is told of as a holder.
+                Stance::Queued if track.hold != Hold::Queued => continue,
+                // The migration that hangs behind a victim.
+                Stance::Helped if track.is_queued => {
+                    track.was_helped = true;
+                    continue;
+                }
+                // What is in nobody's way any more keeps what was said of it.
+                Stance::Beside if track.counts => continue,
+                _ => (),
             }
-            track.stance = *stance;
+            (track.stance, track.is_long) = (*stance, is_long);
+            track.was_finishing |= *stance == Stance::Preempt(Means::Finish);
             track.counts |= match stance {
-                Stance::Queued => false,
-                Stance::Leave => track.hold == Hold::Granted && (is_long || track.from_start),
+                Stance::Queued | Stance::Beside => false,
+                Stance::Leave | Stance::Helped => {
+                    track.hold == Hold::Granted && (is_long || track.from_start)
+                }
                 Stance::Preempt(_)
                 | Stance::Spare
                 | Stance::NotPermitted
                 | Stance::OutOfReach(_) => true,
             };
         }
+    }
+
+    /// Takes in that those in the way now have held on through an attempt to take the lock.
+    pub fn outlasted(&mut self) {
+        self.tracks
+            .iter_mut()
+            .filter(|t| t.gone.is_none())
+            .for_each(|t| t.outlasted = true);
     }
 
     /// Takes in that a signal was sent.
@@ -291,25 +333,28 @@ impl Watch {
     }
 }
 
-/// Each session once: its first sighting as a holder, or else its first; and whether it holds. A
-/// session that holds one of the locks and waits for another holds.
+/// Each session once: its first sighting as a holder, or else its first, those of the target's own
+/// locks before others; and whether it holds. A session that holds one of the locks and waits for
+/// another holds.
 fn each_session<'a>(sightings: impl Iterator<Item = &'a Sighting>) -> Vec<(&'a Sighting, bool)> {
     let mut found: Vec<(&Sighting, bool)> = vec![];
     let mut places: HashMap<Identity, usize> = HashMap::new();
+    let rank = |s: &Sighting| (s.behind.is_some(), !s.granted);
     for sighting in sightings {
         let place = *places
             .entry(sighting.session.identity)
             .or_insert(found.len());
         match found.get_mut(place) {
             None => found.push((sighting, sighting.granted)),
-            Some(known) if sighting.granted && !known.1 => *known = (sighting, true),
+            Some(known) if rank(sighting) < rank(known.0) => *known = (sighting, sighting.granted),
             Some(_) => (),
         }
     }
     found
 }
 
-/// Of each session, in the order of [`each_session`], which of the others hold what it waits for.
+/// Of each session, in the order of [`each_session`], which of the others stand in the way of what it
+/// waits for.
 pub fn who_waits_for_whom(sightings: &[&Sighting]) -> Vec<Vec<usize>> {
     let sessions = each_session(sightings.iter().copied());
     let places: HashMap<Identity, usize> = sessions
@@ -317,18 +362,14 @@ pub fn who_waits_for_whom(sightings: &[&Sighting]) -> Vec<Vec<usize>> {
         .enumerate()
         .map(|(i, (sighting, _))| (sighting.session.identity, i))
         .collect();
-    let mut holders: HashMap<LockTag, Vec<&Sighting>> = HashMap::new();
-    for sighting in sightings.iter().filter(|s| s.granted) {
-        holders.entry(sighting.tag).or_default().push(sighting);
-    }
     let mut waits = vec![vec![]; sessions.len()];
-    for waiter in sightings.iter().filter(|s| !s.granted) {
-        let against = waiter.mode.conflicts();
-        let me = waiter.session.identity;
-        for holder in holders.get(&waiter.tag).into_iter().flatten() {
-            if holder.session.identity != me && against.contains(holder.mode) {
-                waits[places[&me]].push(places[&holder.session.identity]);
-            }
+    for sighting in sightings {
+        let waiter = sighting.behind.and_then(|waiter| places.get(&waiter));
+        let ahead = places[&sighting.session.identity];
+        if let Some(waiter) = waiter
+            && !waits[*waiter].contains(&ahead)
+        {
+            waits[*waiter].push(ahead);
         }
     }
     waits

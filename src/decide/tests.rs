@@ -1,12 +1,21 @@
 use super::*;
 use crate::lock::LockMode;
 use crate::policy::{OnTimeout, Selectors, Target};
-use crate::session::{Identity, Rights, State, VirtualTransaction, fixtures::application};
-use proptest::prelude::*;
+use crate::session::{Identity, State, VirtualTransaction, fixtures::application};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MAX_STALL: Duration = Duration::from_millis(100);
 
-fn policy() -> Policy {
+const SIGNALLED: Call = Call {
+    has_signalled: true,
+    takes: false,
+};
+const TAKES: Call = Call {
+    has_signalled: false,
+    takes: true,
+};
+
+pub(super) fn policy() -> Policy {
     Policy {
         target: Target::All,
         mode: LockMode::AccessExclusive,
@@ -20,6 +29,9 @@ fn policy() -> Policy {
         signal: Signal::Escalate,
         grace: 2 * SECOND,
         timeout: 30 * SECOND,
+        finish_within: 5 * SECOND,
+        take_lock: true,
+        max_stall: MAX_STALL,
         max_victims: None,
         dry_run: false,
         on_timeout: OnTimeout::Error,
@@ -35,7 +47,11 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         from_start: true,
         sent: None,
         kin_sent: None,
+        direct: true,
         waits_for: &[],
+        outlasted: false,
+        watched: age,
+        eta: None,
     }
 }
 
@@ -52,14 +68,14 @@ fn a_backup_alone_is_cancelled() {
     let decision = decide(
         &[standing(&backup, Class::Backup, 60 * SECOND)],
         &policy(),
-        false,
+        Call::default(),
     );
     assert_eq!(decision.step, Step::Preempt(vec![(0, Act::Cancel)]));
 }
 
 #[test]
 fn nobody_in_the_way_is_clear() {
-    assert_eq!(decide(&[], &policy(), false).step, Step::Clear);
+    assert_eq!(decide(&[], &policy(), Call::default()).step, Step::Clear);
 }
 
 #[test]
@@ -69,12 +85,15 @@ fn a_backup_lives_while_a_long_application_transaction_stays() {
         standing(&backup, Class::Backup, 60 * SECOND),
         standing(&app, Class::Application, SECOND),
     ];
-    let Step::Await { whom, why, .. } = decide(&standings, &policy(), false).step else {
+    let Step::Await { whom, why, .. } = decide(&standings, &policy(), Call::default()).step else {
         panic!()
     };
     assert_eq!((whom, why), (vec![1], Await::Staying));
     assert!(
-        matches!(decide(&standings, &policy(), true).step, Step::Await { .. }),
+        matches!(
+            decide(&standings, &policy(), SIGNALLED).step,
+            Step::Await { .. }
+        ),
         "nor later on"
     );
 }
@@ -84,7 +103,8 @@ fn a_young_holder_from_the_start_is_waited_for_and_a_later_one_is_not() {
     let (backup, app) = (application(1), application(2));
     let mut young = standing(&app, Class::Application, Duration::from_millis(30));
     let old = standing(&backup, Class::Backup, 60 * SECOND);
-    let Step::Await { whom, why, within } = decide(&[old, young], &policy(), false).step else {
+    let Step::Await { whom, why, within } = decide(&[old, young], &policy(), Call::default()).step
+    else {
         panic!()
     };
     assert_eq!(
@@ -93,7 +113,7 @@ fn a_young_holder_from_the_start_is_waited_for_and_a_later_one_is_not() {
     );
     young.from_start = false;
     assert_eq!(
-        decide(&[old, young], &policy(), false).step,
+        decide(&[old, young], &policy(), Call::default()).step,
         Step::Preempt(vec![(0, Act::Cancel)])
     );
 }
@@ -103,7 +123,7 @@ fn only_young_newcomers_are_a_clear_way() {
     let app = application(1);
     let mut young = standing(&app, Class::Application, Duration::from_millis(30));
     young.from_start = false;
-    assert_eq!(decide(&[young], &policy(), true).step, Step::Clear);
+    assert_eq!(decide(&[young], &policy(), SIGNALLED).step, Step::Clear);
 }
 
 #[test]
@@ -114,7 +134,7 @@ fn a_cancelled_session_is_terminated_after_grace() {
         act: Act::Cancel,
         ago: SECOND,
     });
-    let Step::Await { why, within, .. } = decide(&[sent], &policy(), true).step else {
+    let Step::Await { why, within, .. } = decide(&[sent], &policy(), SIGNALLED).step else {
         panic!()
     };
     assert_eq!((why, within), (Await::Signalled, Some(SECOND)));
@@ -123,7 +143,7 @@ fn a_cancelled_session_is_terminated_after_grace() {
         ago: 2 * SECOND,
     });
     assert_eq!(
-        decide(&[sent], &policy(), true).step,
+        decide(&[sent], &policy(), SIGNALLED).step,
         Step::Preempt(vec![(0, Act::Terminate)])
     );
     let gentle = Policy {
@@ -131,7 +151,7 @@ fn a_cancelled_session_is_terminated_after_grace() {
         ..policy()
     };
     assert_eq!(
-        decide(&[sent], &gentle, true).step,
+        decide(&[sent], &gentle, SIGNALLED).step,
         Step::Preempt(vec![(0, Act::Cancel)]),
         "a cancel may have found it between two statements"
     );
@@ -140,7 +160,7 @@ fn a_cancelled_session_is_terminated_after_grace() {
         ago: 9 * SECOND,
     });
     assert!(matches!(
-        decide(&[sent], &policy(), true).step,
+        decide(&[sent], &policy(), SIGNALLED).step,
         Step::Await { within: None, .. }
     ));
 }
@@ -154,14 +174,14 @@ fn an_idle_session_is_terminated_at_once_or_left_under_cancel() {
     };
     let standings = [standing(&session, Class::IdleInTransaction, 60 * SECOND)];
     assert_eq!(
-        decide(&standings, &named, false).step,
+        decide(&standings, &named, Call::default()).step,
         Step::Preempt(vec![(0, Act::Terminate)])
     );
     let gentle = Policy {
         signal: Signal::Cancel,
         ..named
     };
-    let decision = decide(&standings, &gentle, false);
+    let decision = decide(&standings, &gentle, Call::default());
     assert_eq!(
         decision.stances,
         [Stance::OutOfReach(Unreachable::IdleUnderCancel)]
@@ -183,7 +203,7 @@ fn the_idle_leader_of_a_parallel_backup_follows_its_active_workers() {
         standing(&worker, Class::Backup, 60 * SECOND),
     ];
     for signal in [Signal::Escalate, Signal::Cancel] {
-        let decision = decide(&standings, &Policy { signal, ..policy() }, false);
+        let decision = decide(&standings, &Policy { signal, ..policy() }, Call::default());
         assert_eq!(
             decision.step,
             Step::Preempt(vec![(1, Act::Cancel)]),
@@ -193,7 +213,7 @@ fn the_idle_leader_of_a_parallel_backup_follows_its_active_workers() {
     let mut left = standings[0];
     left.kin_sent = Some(SECOND);
     assert!(matches!(
-        decide(&[left], &policy(), true).step,
+        decide(&[left], &policy(), SIGNALLED).step,
         Step::Await {
             why: Await::Signalled,
             ..
@@ -201,7 +221,7 @@ fn the_idle_leader_of_a_parallel_backup_follows_its_active_workers() {
     ));
     left.kin_sent = Some(3 * SECOND);
     assert_eq!(
-        decide(&[left], &policy(), true).step,
+        decide(&[left], &policy(), SIGNALLED).step,
         Step::Preempt(vec![(0, Act::Terminate)])
     );
 }
@@ -213,7 +233,7 @@ fn what_the_caller_may_not_signal_is_an_obstacle() {
     let decision = decide(
         &[standing(&backup, Class::Backup, 60 * SECOND)],
         &policy(),
-        false,
+        Call::default(),
     );
     assert_eq!(decision.stances, [Stance::NotPermitted]);
     assert!(matches!(
@@ -234,7 +254,7 @@ fn a_queued_request_is_no_obstacle_even_once_granted() {
             ..standing(&migration, Class::Application, 900 * SECOND)
         };
         assert_eq!(
-            decide(&[queued], &policy(), true).step,
+            decide(&[queued], &policy(), SIGNALLED).step,
             Step::Clear,
             "{hold:?}"
         );
@@ -251,7 +271,7 @@ fn a_request_granted_since_is_an_obstacle_to_signals() {
     let decision = decide(
         &[granted, standing(&backup, Class::Backup, 60 * SECOND)],
         &policy(),
-        false,
+        Call::default(),
     );
     assert!(
         matches!(
@@ -273,18 +293,171 @@ fn a_migration_that_hangs_behind_a_victim_is_no_obstacle_though_it_holds() {
         ..standing(&migration, Class::Application, 900 * SECOND)
     };
     let victim = standing(&backup, Class::Backup, 60 * SECOND);
-    let decision = decide(&[hanging, victim], &policy(), false);
+    let decision = decide(&[hanging, victim], &policy(), Call::default());
     assert_eq!(decision.step, Step::Preempt(vec![(1, Act::Cancel)]));
     let behind_the_migration = Standing {
         waits_for: &[0],
         ..standing(&reader, Class::Application, 900 * SECOND)
     };
-    let decision = decide(&[hanging, victim, behind_the_migration], &policy(), false);
+    let decision = decide(
+        &[hanging, victim, behind_the_migration],
+        &policy(),
+        Call::default(),
+    );
+    assert_eq!(decision.step, Step::Preempt(vec![(1, Act::Cancel)]));
+    assert_eq!(decision.stances[2], Stance::Helped, "at any distance");
+}
+
+#[test]
+fn maintenance_two_steps_away_is_preempted_unless_somebody_else_stays_there() {
+    let (holder, backup, other) = (application(1), application(2), application(3));
+    let in_the_way = Standing {
+        waits_for: &[1, 2],
+        ..standing(&holder, Class::Application, 60 * SECOND)
+    };
+    let victim = Standing {
+        direct: false,
+        ..standing(&backup, Class::Backup, 60 * SECOND)
+    };
+    let mut beside = Standing {
+        direct: false,
+        from_start: false,
+        ..standing(&other, Class::Application, SECOND)
+    };
+    let decision = decide(&[in_the_way, victim, beside], &policy(), TAKES);
+    let Step::Await { whom, why, .. } = decision.step else {
+        panic!("{decision:?}")
+    };
+    assert_eq!((whom, why), (vec![2], Await::Staying));
+    beside.age = Duration::ZERO;
+    let decision = decide(&[in_the_way, victim, beside], &policy(), TAKES);
+    assert_eq!(decision.step, Step::Preempt(vec![(1, Act::Cancel)]));
+}
+
+#[test]
+fn who_is_in_the_way_of_a_victim_alone_is_nobodys_business() {
+    let (backup, app) = (application(1), application(2));
+    let waiting = Standing {
+        waits_for: &[1],
+        ..standing(&backup, Class::Backup, 60 * SECOND)
+    };
+    let behind = Standing {
+        direct: false,
+        ..standing(&app, Class::Application, 60 * SECOND)
+    };
+    let decision = decide(&[waiting, behind], &policy(), TAKES);
+    assert_eq!(decision.step, Step::Preempt(vec![(0, Act::Cancel)]));
+    assert_eq!(decision.stances[1], Stance::Beside);
+}
+
+#[test]
+fn the_queue_is_for_short_ones_only() {
+    let (reader, migration) = (application(1), application(2));
+    let young = standing(&reader, Class::Application, Duration::from_millis(20));
+    assert_eq!(decide(&[young], &policy(), TAKES).step, Step::Clear);
+    let mut patient = young;
+    patient.outlasted = true;
+    let granted = Standing {
+        hold: Hold::GrantedSince,
+        ..standing(&migration, Class::Application, SECOND)
+    };
+    for long in [patient, granted] {
+        let decision = decide(&[young, long], &policy(), TAKES);
+        let Step::Await { whom, why, .. } = decision.step else {
+            panic!("{decision:?}")
+        };
+        assert_eq!((whom, why), (vec![1], Await::Staying));
+    }
+}
+
+#[test]
+fn who_says_that_he_is_about_to_finish_is_given_the_time_once() {
+    let vacuum = application(1);
+    let mut session = standing(&vacuum, Class::Vacuum, 60 * SECOND);
+    session.eta = Some(3 * SECOND);
+    session.watched = SECOND;
+    let decision = decide(&[session], &policy(), Call::default());
+    assert_eq!(decision.stances, [Stance::Preempt(Means::Finish)]);
+    assert_eq!(
+        decision.step,
+        Step::Await {
+            whom: vec![0],
+            why: Await::Finishing,
+            within: Some(4 * SECOND)
+        }
+    );
+    session.watched = 3 * SECOND;
+    assert_eq!(
+        decide(&[session], &policy(), Call::default()).step,
+        Step::Preempt(vec![(0, Act::Cancel)]),
+        "what is left does not suffice any more"
+    );
+    session.watched = SECOND;
+    let impatient = Policy {
+        finish_within: Duration::ZERO,
+        ..policy()
+    };
+    assert_eq!(
+        decide(&[session], &impatient, Call::default()).step,
+        Step::Preempt(vec![(0, Act::Cancel)])
+    );
+}
+
+#[test]
+fn an_autovacuum_that_may_not_be_signalled_is_made_to_yield_unless_it_is_spared() {
+    let mut worker = application(1);
+    worker.process = Process::AutovacuumWorker;
+    worker.rights.signal = false;
+    let one = standing(&worker, Class::Autovacuum, 60 * SECOND);
+    assert_eq!(
+        decide(&[one], &policy(), Call::default()).step,
+        Step::Preempt(vec![(0, Act::Yield)])
+    );
+    let spared = Policy {
+        spare: Selectors::classes(&[Class::Autovacuum]),
+        ..policy()
+    };
+    assert_eq!(
+        decide(&[one], &spared, Call::default()).stances,
+        [Stance::Spare]
+    );
+    let mut wraparound = worker.clone();
+    wraparound.anti_wraparound = true;
+    let named = Policy {
+        preempt: Selectors::classes(&[Class::AutovacuumWraparound]),
+        spare: Selectors::default(),
+        ..policy()
+    };
+    let one = standing(&wraparound, Class::AutovacuumWraparound, 60 * SECOND);
+    assert_eq!(
+        decide(&[one], &named, Call::default()).stances,
+        [Stance::NotPermitted],
+        "for the server never cancels it"
+    );
+}
+
+#[test]
+fn yielding_comes_after_all_else() {
+    let mut worker = application(1);
+    worker.process = Process::AutovacuumWorker;
+    worker.rights.signal = false;
+    let backup = application(2);
+    let one = standing(&worker, Class::Autovacuum, 60 * SECOND);
+    let mut other = standing(&backup, Class::Backup, 60 * SECOND);
+    assert_eq!(
+        decide(&[one, other], &policy(), Call::default()).step,
+        Step::Preempt(vec![(1, Act::Cancel)])
+    );
+    other.sent = Some(Sent {
+        act: Act::Cancel,
+        ago: SECOND,
+    });
+    let decision = decide(&[one, other], &policy(), SIGNALLED);
     assert!(
         matches!(
             decision.step,
             Step::Await {
-                why: Await::Staying,
+                why: Await::Signalled,
                 ..
             }
         ),
@@ -299,7 +472,7 @@ fn a_spared_class_stays_however_young() {
     let mut young = standing(&vacuum, Class::AutovacuumWraparound, Duration::ZERO);
     young.from_start = false;
     assert!(matches!(
-        decide(&[young], &policy(), false).step,
+        decide(&[young], &policy(), Call::default()).step,
         Step::Await {
             why: Await::Staying,
             ..
@@ -317,7 +490,7 @@ fn who_holds_outside_a_transaction_is_not_signalled() {
     let decision = decide(
         &[standing(&session, Class::Backup, 60 * SECOND)],
         &policy(),
-        false,
+        Call::default(),
     );
     assert_eq!(
         decision.stances,
@@ -328,7 +501,7 @@ fn who_holds_outside_a_transaction_is_not_signalled() {
         act: Act::Cancel,
         ago: Duration::from_millis(1),
     });
-    let decision = decide(&[signalled], &policy(), true);
+    let decision = decide(&[signalled], &policy(), SIGNALLED);
     assert!(
         matches!(
             decision.step,
@@ -339,121 +512,4 @@ fn who_holds_outside_a_transaction_is_not_signalled() {
         ),
         "it is still letting go: {decision:?}"
     );
-}
-
-/// Random sessions in the way, of any class and kind.
-fn sessions() -> impl Strategy<Value = Vec<(Session, Class, Duration, Hold, bool, Option<Sent>)>> {
-    let class = prop::sample::select(Class::ALL.to_vec());
-    let hold = prop::sample::select(vec![
-        Hold::Granted,
-        Hold::Granted,
-        Hold::Queued,
-        Hold::GrantedSince,
-    ]);
-    let sent = prop::option::of((any::<bool>(), 0u64..5_000)).prop_map(|sent| {
-        sent.map(|(cancel, ago)| Sent {
-            act: if cancel { Act::Cancel } else { Act::Terminate },
-            ago: Duration::from_millis(ago),
-        })
-    });
-    let one = (
-        class,
-        0u64..300,
-        hold,
-        any::<bool>(),
-        sent,
-        any::<(bool, bool, bool, bool)>(),
-    );
-    prop::collection::vec(one, 0..8).prop_map(|all| {
-        all.into_iter()
-            .enumerate()
-            .map(
-                |(i, (class, age, hold, from_start, sent, (idle, prepared, see, signal)))| {
-                    let pid = i as i32 + 1;
-                    let mut session = application(pid);
-                    session.rights = Rights { see, signal };
-                    if idle {
-                        session.state = Some(State::IdleInTransaction);
-                    }
-                    if prepared {
-                        session.identity = Identity::Prepared { xid: pid as u32 };
-                    } else {
-                        let transaction = VirtualTransaction {
-                            slot: pid,
-                            local: 1,
-                        };
-                        session.identity = Identity::Backend { pid, transaction };
-                    }
-                    (
-                        session,
-                        class,
-                        Duration::from_millis(age),
-                        hold,
-                        from_start,
-                        sent,
-                    )
-                },
-            )
-            .collect()
-    })
-}
-
-fn policies() -> impl Strategy<Value = Policy> {
-    let classes = prop::sample::subsequence(Class::ALL.to_vec(), 0..Class::ALL.len());
-    let signal = prop::sample::select(vec![Signal::Cancel, Signal::Terminate, Signal::Escalate]);
-    (classes.clone(), classes, signal).prop_map(|(preempt, spare, signal)| Policy {
-        preempt: Selectors::classes(&preempt),
-        spare: Selectors::classes(&spare),
-        signal,
-        ..policy()
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
-
-    #[test]
-    fn only_what_policy_names_is_signalled_and_never_in_vain(
-        sessions in sessions(), policy in policies(), has_signalled in any::<bool>(), default in any::<bool>(),
-    ) {
-        let policy = if default { self::policy() } else { policy };
-        let standings: Vec<Standing<'_>> = sessions
-            .iter()
-            .map(|(session, class, age, hold, from_start, sent)| Standing {
-                session, class: *class, age: *age, hold: *hold, from_start: *from_start, sent: *sent, waits_for: &[], kin_sent: None,
-            })
-            .collect();
-        let named = |s: &Standing<'_>, list: &Selectors| {
-            list.verdict(Given { session: s.session, class: s.class, age: s.age }) == Verdict::Yes
-        };
-        let Step::Preempt(acts) = decide(&standings, &policy, has_signalled).step else { return Ok(()) };
-        prop_assert!(!acts.is_empty());
-        for (i, act) in &acts {
-            let victim = &standings[*i];
-            prop_assert!(named(victim, &policy.preempt), "not named: {victim:?}");
-            prop_assert!(!named(victim, &policy.spare), "spared: {victim:?}");
-            prop_assert!(victim.session.rights.signal, "no right: {victim:?}");
-            prop_assert!(!victim.session.is_prepared());
-            prop_assert!(victim.hold != Hold::Queued);
-            prop_assert!(*act == Act::Cancel || policy.signal != Signal::Cancel);
-            if default {
-                prop_assert!(victim.class != Class::Application && victim.class != Class::AutovacuumWraparound);
-            }
-        }
-        for (i, other) in standings.iter().enumerate() {
-            let is_or_was_victim = acts.iter().any(|(v, _)| *v == i);
-            let preemptable = named(other, &policy.preempt)
-                && !named(other, &policy.spare)
-                && other.session.rights.signal
-                && !other.session.is_prepared()
-                && !(policy.signal == Signal::Cancel && other.session.is_idle_in_transaction());
-            let follows = matches!(decide(&standings, &policy, has_signalled).stances[i], Stance::Preempt(Means::Follow));
-            if other.hold != Hold::Queued && !is_or_was_victim && !preemptable && !follows {
-                prop_assert!(other.age < MAX_STALL, "in vain, beside {other:?}");
-                prop_assert!(!other.session.is_prepared(), "in vain, beside {other:?}");
-                prop_assert!(!named(other, &policy.spare), "in vain, beside {other:?}");
-                prop_assert!(has_signalled || !other.from_start, "too early, beside {other:?}");
-            }
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What DDL on a relation locks with it: indexes, the TOAST table, partitions and children.
 
 use crate::lock::RelationId;
-use crate::pg::{catalog, wait};
+use crate::pg::{catalog, inheritance, wait};
 use std::collections::HashSet;
 
 const INDEX: u8 = b'i';
@@ -23,7 +23,7 @@ pub fn closure(relations: &[RelationId]) -> Vec<RelationId> {
             continue;
         };
         let family = match facts.has_children {
-            true => catalog::descendants(*relation),
+            true => inheritance::descendants(*relation),
             false => vec![*relation],
         };
         if facts.kind == INDEX || facts.kind == PARTITIONED_INDEX {

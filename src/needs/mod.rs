@@ -2,6 +2,10 @@
 
 mod closure;
 mod names;
+mod order;
+mod rights;
 
 pub use closure::closure;
 pub use names::{existing, named};
+pub use order::lock_order;
+pub use rights::may_lock;

@@ -1,10 +1,10 @@
 //! The catalogs: which relation a name means, and what belongs to a relation. Takes no lock on the
 //! relations themselves and waits for nobody.
 
-use super::compat::unbound;
 use super::text;
 use crate::lock::RelationId;
 use pgrx::pg_sys;
+use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
 /// What `pg_class` says of a relation.
@@ -152,24 +152,28 @@ pub fn table_of_index(index: RelationId) -> Option<RelationId> {
     (table != pg_sys::InvalidOid).then(|| table.to_u32())
 }
 
-/// The relation itself and all that inherit from it, partitions above all, at any depth.
-pub fn descendants(relation: RelationId) -> Vec<RelationId> {
-    // SAFETY: with NoLock it only reads pg_inherits. The list is of OIDs, in the current memory
-    // context, and freed: a tree may have thousands.
-    unsafe {
-        let list = unbound::find_all_inheritors(
-            pg_sys::Oid::from_u32(relation),
-            pg_sys::NoLock as pg_sys::LOCKMODE,
-        );
-        if list.is_null() {
-            return vec![relation];
+/// The table whose TOAST table this is; none if it is no TOAST table.
+pub fn table_of_toast(toast: RelationId) -> Result<Option<RelationId>, spi::Error> {
+    // No index leads there.
+    let query =
+        "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.reltoastrelid OPERATOR(pg_catalog.=) $1";
+    Spi::connect(|client| {
+        let argument = pg_sys::Oid::from_u32(toast).into();
+        let found = client.select(query, Some(1), &[argument])?;
+        match found.is_empty() {
+            true => Ok(None),
+            false => Ok(found
+                .first()
+                .get_one::<pg_sys::Oid>()?
+                .map(|oid| oid.to_u32())),
         }
-        let found = (0..(*list).length)
-            .map(|i| (*(*list).elements.add(i as usize)).oid_value.to_u32())
-            .collect();
-        pg_sys::list_free(list);
-        found
-    }
+    })
+}
+
+/// Takes in what other sessions have done to the catalogs and committed.
+pub fn catch_up() {
+    // SAFETY: as at the start of any command.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
 }
 
 /// The indexes of a table.

@@ -1,6 +1,7 @@
 //! The differences between PostgreSQL majors, and what the server exports though pgrx does not bind
 //! it. One signature each, a branch a version; a new major is added here.
 
+use crate::lock::LockMode;
 use crate::session::VirtualTransaction;
 use pgrx::pg_sys;
 
@@ -106,10 +107,44 @@ pub(super) mod roles {
     }
 }
 
+/// Any one of these privileges on a table lets a role lock it in that mode (`LockTableAclCheck` in
+/// `lockcmds.c`).
+pub(super) fn privileges_to_lock(mode: LockMode) -> pg_sys::AclMode {
+    use pg_sys::{ACL_DELETE, ACL_INSERT, ACL_SELECT, ACL_TRUNCATE, ACL_UPDATE};
+    let writing = ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE;
+    #[cfg(feature = "pg15")]
+    let mask = match mode {
+        LockMode::AccessShare => ACL_SELECT,
+        LockMode::RowExclusive => ACL_INSERT | writing,
+        _ => writing,
+    };
+    #[cfg(not(feature = "pg15"))]
+    let mask = {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        let writing = writing | pg_sys::ACL_MAINTAIN;
+        match mode {
+            LockMode::AccessShare => ACL_SELECT | ACL_INSERT | writing,
+            LockMode::RowShare | LockMode::RowExclusive => ACL_INSERT | writing,
+            _ => writing,
+        }
+    };
+    pg_sys::AclMode::from(mask)
+}
+
 /// What the server exports and pgrx 0.18.1 does not bind. Each goes through pgrx's boundary, which
 /// turns an ERROR into an unwinding that runs Rust's destructors.
 pub(super) mod unbound {
     use pgrx::pg_sys::{self, ffi::pg_guard_ffi_boundary};
+
+    /// `pg_inherits.h`: the catalog, its index on child and number, and the start of a row.
+    pub const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
+    pub const INHERITS_BY_CHILD: pg_sys::Oid = pg_sys::Oid::from_u32(2680);
+    pub const INHERITS_CHILD: pg_sys::AttrNumber = 1;
+    #[repr(C)]
+    pub struct Inherits {
+        pub child: pg_sys::Oid,
+        pub parent: pg_sys::Oid,
+    }
 
     mod server {
         use super::pg_sys;

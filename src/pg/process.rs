@@ -109,6 +109,13 @@ pub fn exists(pid: i32) -> bool {
     !find(pid).is_null()
 }
 
+/// Whether the process with that pid waits for a heavyweight lock; of a parallel query, its leader.
+pub fn waits(pid: i32) -> bool {
+    let proc = find(pid);
+    // SAFETY: in the array of processes; a pointer that is only compared.
+    !proc.is_null() && unsafe { !(&raw const (*proc).waitLock).read_volatile().is_null() }
+}
+
 /// What the array of processes tells of a pid.
 pub fn facts(pid: i32) -> Option<ProcessFacts> {
     let proc = find(pid);

@@ -1,7 +1,8 @@
 //! Roles: their names, and what the current one may see of and do to another's sessions.
 
 use super::compat::roles::{READ_ALL_STATS, SIGNAL_AUTOVACUUM, SIGNAL_BACKEND};
-use super::text;
+use super::{compat, text};
+use crate::lock::{LockMode, RelationId};
 use pgrx::pg_sys;
 
 /// The name of a role; none if it has been dropped.
@@ -35,6 +36,18 @@ pub fn may_signal(role: u32, is_autovacuum_worker: bool) -> bool {
         (true, true) => SIGNAL_AUTOVACUUM.is_some_and(has_privileges_of),
         (true, false) => false,
         (false, _) => has_privileges_of(role) || has_privileges_of(SIGNAL_BACKEND),
+    }
+}
+
+/// Whether the current role may take a lock of that mode on a table (or whatever else has privileges
+/// like one), by the rules of LOCK TABLE.
+pub fn may_lock(relation: RelationId, mode: LockMode) -> bool {
+    // SAFETY: catalog look-ups. They raise 42P01 for a relation that has just vanished.
+    unsafe {
+        let relation = pg_sys::Oid::from_u32(relation);
+        let wanted = compat::privileges_to_lock(mode);
+        pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), wanted)
+            == pg_sys::AclResult::ACLCHECK_OK
     }
 }
 

@@ -13,10 +13,6 @@ pub use selector::{Given, Selectors, Verdict};
 use crate::lock::LockMode;
 use std::time::Duration;
 
-/// A transaction that has lasted longer than this is a long one: waiting for it is not waiting for
-/// traffic to pass.
-pub const MAX_STALL: Duration = Duration::from_millis(100);
-
 /// What a call of `preempt_maintenance` was asked to do.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -32,6 +28,13 @@ pub struct Policy {
     pub grace: Duration,
     /// How long the whole call may take.
     pub timeout: Duration,
+    /// Who by his own progress lets go within this time is left alone.
+    pub finish_within: Duration,
+    /// Keep the locks for the rest of the transaction.
+    pub take_lock: bool,
+    /// The longest time in a lock queue at a stretch. A transaction that has lasted longer is a
+    /// long one: waiting for it is not waiting for traffic to pass.
+    pub max_stall: Duration,
     /// More sessions than this are not signalled.
     pub max_victims: Option<usize>,
     /// Say what would be done; signal nothing.

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Reads an interval as PostgreSQL does: a text with units to a length, or why not.
 pub type ReadInterval<'a> = &'a dyn Fn(&str) -> Result<Duration, String>;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 14] = [
     "relations",
     "pid",
     "mode",
@@ -22,6 +22,9 @@ const KEYS: [&str; 11] = [
     "signal",
     "grace",
     "timeout",
+    "finish_within",
+    "take_lock",
+    "max_stall",
     "max_victims",
     "dry_run",
     "on_timeout",
@@ -47,6 +50,9 @@ const DEFAULT_PREEMPT: [Class; 4] = [
 const DEFAULT_SPARE: [Class; 1] = [Class::AutovacuumWraparound];
 const DEFAULT_GRACE: Duration = Duration::from_secs(2);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_FINISH_WITHIN: Duration = Duration::from_secs(5);
+const DEFAULT_MAX_STALL: Duration = Duration::from_millis(100);
+const SHORTEST_MAX_STALL: Duration = Duration::from_millis(1);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest that `timeout` and `grace` may be: a wait of more than a week is a mistake.
@@ -59,11 +65,16 @@ const LONGEST_AGE: Duration = Duration::from_secs(36_525 * DAY.as_secs());
 const LONGEST_PATTERN: usize = 1_000;
 const MOST_ENTRIES: usize = 100;
 
-/// The policy that a document is, or the first thing that is wrong with it.
+/// The policy that a document is, or the first thing that is wrong with it. `deadlock_timeout` is
+/// the server's setting: a queue must be left before anybody looks for a deadlock in it.
 ///
 /// # Errors
 /// A [`Problem`] with the path of the offending value.
-pub fn parse(document: &Value, interval: ReadInterval<'_>) -> Result<Policy, Problem> {
+pub fn parse(
+    document: &Value,
+    interval: ReadInterval<'_>,
+    deadlock_timeout: Duration,
+) -> Result<Policy, Problem> {
     let object = Node::root(document).object()?;
     object.only(&KEYS)?;
     let get = |key| object.get(key);
@@ -99,6 +110,18 @@ pub fn parse(document: &Value, interval: ReadInterval<'_>) -> Result<Policy, Pro
             .map(|n| length(&n, interval, Duration::from_millis(1), LONGEST_WAIT))
             .transpose()?
             .unwrap_or(DEFAULT_TIMEOUT),
+        finish_within: get("finish_within")
+            .map(|n| length(&n, interval, Duration::ZERO, LONGEST_WAIT))
+            .transpose()?
+            .unwrap_or(DEFAULT_FINISH_WITHIN),
+        take_lock: get("take_lock")
+            .map(|n| n.boolean())
+            .transpose()?
+            .unwrap_or(true),
+        max_stall: get("max_stall")
+            .map(|n| max_stall(&n, interval, deadlock_timeout))
+            .transpose()?
+            .unwrap_or(DEFAULT_MAX_STALL.min(deadlock_timeout / 2)),
         max_victims: get("max_victims")
             .map(|n| n.integer(0, i64::from(i32::MAX)).map(|v| v as usize))
             .transpose()?,
@@ -247,6 +270,25 @@ fn rule(object: &Object<'_>, interval: ReadInterval<'_>) -> Result<Rule, Problem
         older_than: age("older_than")?,
         younger_than: age("younger_than")?,
     })
+}
+
+/// A length of time below `deadlock_timeout`.
+fn max_stall(
+    node: &Node<'_>,
+    interval: ReadInterval<'_>,
+    deadlock_timeout: Duration,
+) -> Result<Duration, Problem> {
+    let given = length(node, interval, SHORTEST_MAX_STALL, LONGEST_WAIT)?;
+    if given >= deadlock_timeout {
+        let problem = node.problem(format!(
+            "max_stall must be below deadlock_timeout, which is {}",
+            in_words(deadlock_timeout)
+        ));
+        return Err(problem.hint(
+            "Who sits in a lock queue for longer than that makes the server look for deadlocks, and cancel autovacuums.",
+        ));
+    }
+    Ok(given)
 }
 
 /// An interval with a unit, within the bounds, both included.

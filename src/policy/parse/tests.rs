@@ -17,8 +17,10 @@ fn interval(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(number * unit))
 }
 
+const DEADLOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
 fn read(document: Value) -> Result<Policy, Problem> {
-    parse(&document, &interval)
+    parse(&document, &interval, DEADLOCK_TIMEOUT)
 }
 
 fn refused(document: Value) -> Problem {
@@ -38,6 +40,9 @@ fn the_shortest_policy_has_the_documented_defaults() {
     assert_eq!(policy.signal, Signal::Escalate);
     assert_eq!(policy.grace, Duration::from_secs(2));
     assert_eq!(policy.timeout, Duration::from_secs(30));
+    assert_eq!(policy.finish_within, Duration::from_secs(5));
+    assert!(policy.take_lock);
+    assert_eq!(policy.max_stall, Duration::from_millis(100));
     assert_eq!(policy.max_victims, None);
     assert!(!policy.dry_run);
     assert_eq!(policy.on_timeout, OnTimeout::Error);
@@ -48,7 +53,8 @@ fn everything_can_be_given() {
     let policy = read(json!({
         "relations": "all", "mode": "share row exclusive", "preempt": ["copy_out", {"query": "COPY *"}],
         "spare": [{"application_name": "nightly*", "older_than": "10 min"}], "signal": "cancel",
-        "grace": "0s", "timeout": "500ms", "max_victims": 3, "dry_run": true, "on_timeout": "report"
+        "grace": "0s", "timeout": "500ms", "max_victims": 3, "dry_run": true, "on_timeout": "report",
+        "finish_within": "0s", "take_lock": false, "max_stall": "999ms"
     }))
     .unwrap();
     assert_eq!(policy.target, Target::All);
@@ -57,6 +63,9 @@ fn everything_can_be_given() {
     assert_eq!(policy.signal, Signal::Cancel);
     assert_eq!(policy.grace, Duration::ZERO);
     assert_eq!(policy.timeout, Duration::from_millis(500));
+    assert_eq!(policy.finish_within, Duration::ZERO);
+    assert!(!policy.take_lock);
+    assert_eq!(policy.max_stall, Duration::from_millis(999));
     assert_eq!(policy.max_victims, Some(3));
     assert!(policy.dry_run);
     assert_eq!(policy.on_timeout, OnTimeout::Report);
@@ -121,6 +130,26 @@ fn refusals_name_the_place_and_the_nearest_word() {
             None,
         ),
         (
+            json!({"relations": ["a"], "max_stall": "1s"}),
+            "$.max_stall",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "max_stall": "0ms"}),
+            "$.max_stall",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "take_lock": 1}),
+            "$.take_lock",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "finish_within": "8 days"}),
+            "$.finish_within",
+            None,
+        ),
+        (
             json!({"relations": ["a"], "mode": "AccessExclusiv"}),
             "$.mode",
             Some("ACCESS EXCLUSIVE"),
@@ -163,15 +192,15 @@ fn refusals_name_the_place_and_the_nearest_word() {
 }
 
 #[test]
+fn the_default_stall_is_below_any_deadlock_timeout() {
+    let document = json!({"relations": ["a"]});
+    let policy = parse(&document, &interval, Duration::from_millis(50)).unwrap();
+    assert_eq!(policy.max_stall, Duration::from_millis(25));
+}
+
+#[test]
 fn keys_of_later_versions_are_unknown_keys() {
-    for key in [
-        "statement",
-        "policy",
-        "take_lock",
-        "max_stall",
-        "finish_within",
-        "label",
-    ] {
+    for key in ["statement", "policy", "label"] {
         let problem = refused(json!({"relations": ["a"], key: "x"}));
         assert!(
             problem.message.contains("unknown key"),

@@ -1,0 +1,101 @@
+//! Taking the lock: at once where that is possible, and else from the queue, for as short a time and
+//! as seldom as policy and [`Backoff`](crate::backoff::Backoff) allow.
+
+use super::{Call, End};
+use crate::error::Error;
+use crate::pg::take::{self, Attempt};
+use crate::pg::wait;
+use crate::session::Process;
+use crate::survey::Sighting;
+use std::time::Duration;
+
+/// How long the lock is queued for when the last one in the way has ended its transaction: he is
+/// letting go, and whoever comes next must not get in between. If somebody has, he is looked at.
+const GAP: Duration = Duration::from_millis(10);
+
+impl Call<'_> {
+    /// Tries to take the lock, now that all that is left in the way, if anything, is short; or, where
+    /// the queue must not be sat in yet, waits for one of those.
+    pub(super) fn take(
+        &mut self,
+        sightings: &[Sighting],
+        left: Duration,
+    ) -> Result<Option<End>, Error> {
+        let pause = self.backoff.pause(self.start.elapsed());
+        let in_queue = self.policy.max_stall.min(left);
+        let may_queue = pause.is_zero() && !in_queue.is_zero();
+        if sightings.is_empty() || may_queue {
+            if self.attempt(may_queue.then_some(in_queue))? {
+                return Ok(Some(End::Free));
+            }
+            if may_queue && in_queue == self.policy.max_stall {
+                self.watch.outlasted();
+            }
+        }
+        if left.is_zero() {
+            return Ok(Some(End::TimeUp));
+        }
+        if may_queue {
+            return Ok(None);
+        }
+        self.progress.backing_off();
+        self.shown
+            .show("lockguard lets traffic pass before it tries again to take the lock".into());
+        let limit = pause.min(left).min(self.progress.until_next());
+        let holder = sightings.iter().find(|s| {
+            let is_worker = s.session.process == Process::AutovacuumWorker;
+            s.granted && !is_worker && !s.session.identity.is_outside_transaction()
+        });
+        match holder {
+            Some(holder) => {
+                let limit = limit.min(wait::deadlock_timeout() / 2);
+                wait::for_transaction(holder.session.identity, limit);
+            }
+            None => wait::sleep(limit.min(self.poll)),
+        }
+        Ok(None)
+    }
+
+    /// Tries to take the lock before another look, because the last one in the way has just ended his
+    /// transaction.
+    pub(super) fn take_in_gap(&mut self) -> Result<bool, Error> {
+        if !self.takes {
+            return Ok(false);
+        }
+        let now = self.start.elapsed();
+        let left = self.policy.timeout.saturating_sub(now);
+        let in_queue = GAP.min(self.policy.max_stall).min(left);
+        let may_queue = self.backoff.pause(now).is_zero() && !in_queue.is_zero();
+        self.attempt(may_queue.then_some(in_queue))
+    }
+
+    /// One attempt, in the queue for that long at most; whether the lock is held.
+    fn attempt(&mut self, in_queue: Option<Duration>) -> Result<bool, Error> {
+        let order = match &mut self.order {
+            Some(order) => order,
+            none => none.insert(self.aim.in_lock_order()),
+        };
+        let mode = self.policy.mode;
+        // Nobody can make a relation another one, or give it an index or a partition, while all of
+        // it is locked.
+        let mut unchanged = Ok(true);
+        let (attempt, stalled) = take::all(order, mode, in_queue, || {
+            unchanged = self.aim.is_unchanged().and_then(|is_unchanged| {
+                self.aim.may_be_taken()?;
+                Ok(is_unchanged)
+            });
+            matches!(unchanged, Ok(true))
+        });
+        unchanged?;
+        if attempt == Attempt::Unwanted {
+            self.order = None;
+        }
+        if attempt != Attempt::Taken {
+            let now = self.start.elapsed();
+            self.backoff.spent(now, stalled, fastrand::f64());
+            return Ok(false);
+        }
+        self.nobody_is_waited_for()?;
+        Ok(true)
+    }
+}

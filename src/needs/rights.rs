@@ -1,0 +1,43 @@
+//! Whether the caller may take the locks that it names.
+
+use crate::error::Error;
+use crate::lock::{LockMode, RelationId};
+use crate::pg::{catalog, roles};
+
+/// What `LOCK TABLE` in that mode asks of a role, for each relation that was named; for an index or
+/// a TOAST table, of their table. What belongs to these is locked with them, as it is by
+/// `LOCK TABLE` and by DDL.
+///
+/// # Errors
+/// 42501.
+pub fn may_lock(relations: &[RelationId], mode: LockMode) -> Result<(), Error> {
+    for relation in relations {
+        let table = table_of(*relation)?;
+        if !roles::may_lock(table, mode) {
+            return Err(Error::NotAllowed {
+                message: format!(
+                    "permission denied to lock {} in {mode}",
+                    catalog::name(*relation)
+                ),
+                hint: format!(
+                    "As for LOCK TABLE, the role needs a privilege on {} that allows it. Without the lock the way is cleared by \"take_lock\": false.",
+                    catalog::name(table)
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The table that a relation's rights go by.
+fn table_of(relation: RelationId) -> Result<RelationId, Error> {
+    let mut table = relation;
+    if let Some(indexed) = catalog::table_of_index(table) {
+        table = indexed;
+    }
+    if catalog::relation(table).is_some_and(|facts| facts.kind == b't') {
+        let owner = catalog::table_of_toast(table).map_err(|e| Error::Server(e.to_string()))?;
+        table = owner.unwrap_or(table);
+    }
+    Ok(table)
+}

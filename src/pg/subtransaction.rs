@@ -1,0 +1,87 @@
+//! Internal subtransactions around what waits for locks: what was locked in one goes with it, unless
+//! it is kept.
+
+use super::compat::unbound;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::time::Duration;
+
+/// Does the work in a subtransaction, and tells whether that was kept: it is if the work answers
+/// true. If it answers false, or a lock wait in it ran into [`limit_lock_waits`], it is rolled back
+/// and its locks are gone.
+///
+/// # Errors
+/// Any other that the work raises (57014, 40P01) unwinds through here. The subtransaction has ended
+/// by then: whoever catches the error, such as plpgsql's exception block, ends one subtransaction,
+/// which must be its own.
+pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
+    // SAFETY: an internal subtransaction around the work, as plpgsql's exception blocks have it:
+    // memory context and resource owner are put back on both ways out, and the settings' own nest
+    // level is closed before the subtransaction is (on abort, by it).
+    unsafe {
+        let had_statement_timeout = unbound::is_statement_timeout_active();
+        let context = pg_sys::CurrentMemoryContext;
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let undo = || {
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::CurrentResourceOwner = owner;
+        };
+        let is_kept = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
+            let nest_level = pg_sys::NewGUCNestLevel();
+            let is_kept = work();
+            if is_kept {
+                pg_sys::AtEOXact_GUC(true, nest_level);
+            }
+            is_kept
+        }))
+        .catch_when(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, |_| false)
+        .catch_others(|error| {
+            undo();
+            error.rethrow()
+        })
+        .execute();
+        if is_kept {
+            pg_sys::ReleaseCurrentSubTransaction();
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::CurrentResourceOwner = owner;
+        } else {
+            undo();
+            // Where both were due at once, ProcessInterrupts() has told of the lock alone, and the
+            // other would never come again.
+            if had_statement_timeout && !unbound::is_statement_timeout_active() {
+                ereport!(
+                    ERROR,
+                    PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+                    "canceling statement due to statement timeout"
+                );
+            }
+        }
+        is_kept
+    }
+}
+
+/// Has each lock wait from here to the end of the surrounding [`kept`] give up after `limit` (a
+/// millisecond at least).
+pub(super) fn limit_lock_waits(limit: Duration) {
+    let milliseconds = limit.as_millis().clamp(1, 86_400_000);
+    let Ok(milliseconds) = std::ffi::CString::new(milliseconds.to_string()) else {
+        return;
+    };
+    // SAFETY: a setting of this session, put back with the nest level that `kept` has opened.
+    unsafe {
+        pg_sys::set_config_option(
+            c"lock_timeout".as_ptr(),
+            milliseconds.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! Taking locks on relations: all of them or none.
+
+use super::catalog;
+use super::subtransaction::{kept, limit_lock_waits};
+use crate::lock::{LockMode, RelationId};
+use pgrx::pg_sys;
+use std::time::{Duration, Instant};
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// All are held, for the rest of the transaction.
+    Taken,
+    /// Somebody is in the way, and none is held.
+    Missed,
+    /// All could be had, but what was found then is not what was wanted, and none is held.
+    Unwanted,
+}
+
+/// Takes a lock on each of the relations, in that order. Where one cannot be had at once it is queued
+/// for, until `in_queue` has passed since the start; with none, not at all. Once all are held, `check`
+/// tells whether to keep them. Also told: how long others may have had to wait behind an attempt that
+/// failed.
+///
+/// A request in earnest is granted where a conditional one is not: where those who wait are waiting for
+/// this very transaction (`ProcSleep` in `proc.c`).
+///
+/// Checks no privilege, and locks an OID that is nobody's (any more): both are the caller's business.
+///
+/// # Errors
+/// 53200 when the lock table is full, 40P01 from the queue, those of a cancel or a terminate.
+pub fn all(
+    relations: &[RelationId],
+    mode: LockMode,
+    in_queue: Option<Duration>,
+    check: impl FnOnce() -> bool,
+) -> (Attempt, Duration) {
+    let start = Instant::now();
+    let mode = mode.number();
+    let mut attempt = Attempt::Missed;
+    let outcome = &mut attempt;
+    kept(move || {
+        for relation in relations {
+            let relation = pg_sys::Oid::from_u32(*relation);
+            // SAFETY: ordinary locks of this (sub)transaction.
+            if unsafe { pg_sys::ConditionalLockRelationOid(relation, mode) } {
+                continue;
+            }
+            let left = in_queue.and_then(|limit| limit.checked_sub(start.elapsed()));
+            let Some(left) = left.filter(|left| !left.is_zero()) else {
+                return false;
+            };
+            limit_lock_waits(left);
+            // SAFETY: as above.
+            unsafe { pg_sys::LockRelationOid(relation, mode) };
+        }
+        catalog::catch_up();
+        *outcome = if check() {
+            Attempt::Taken
+        } else {
+            Attempt::Unwanted
+        };
+        *outcome == Attempt::Taken
+    });
+    let stalled = match attempt {
+        Attempt::Taken => Duration::ZERO,
+        Attempt::Missed | Attempt::Unwanted => start.elapsed(),
+    };
+    (attempt, stalled)
+}

@@ -1,0 +1,19 @@
+//! The transaction that a function is called in.
+
+use pgrx::pg_sys;
+
+/// Whether a lock that the function takes now outlives the client's statement: in a transaction
+/// block, in a subtransaction, and inside a DO block or a function, whose later statements share the
+/// transaction. A statement by itself is the whole of its transaction.
+///
+/// A function of the client's own statement lives in the executor's memory, which hangs from the
+/// portal's; one that is called by another function hangs from that one's.
+pub fn outlives_statement(call: pg_sys::FunctionCallInfo) -> bool {
+    // SAFETY: the server's own call of this function, whose `flinfo` and memory context are set.
+    unsafe {
+        let context = (*(*call).flinfo).fn_mcxt;
+        pg_sys::IsTransactionBlock()
+            || pg_sys::IsSubTransaction()
+            || (*context).parent != pg_sys::PortalContext
+    }
+}
