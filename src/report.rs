@@ -197,6 +197,10 @@ pub fn why_there(
             };
             return (Outcome::NotPermitted, named.into());
         }
+        Stance::Preempt(Means::Signal(Act::Yield)) => {
+            let reason = "policy preempts it, but this role may not signal it, and the server has not made it yield yet";
+            return (Outcome::NotPermitted, reason.into());
+        }
         Stance::OutOfReach(Unreachable::Prepared) | Stance::Leave if session.is_prepared() => end_prepared(session),
         Stance::OutOfReach(Unreachable::IdleUnderCancel) => {
             "it is idle in transaction, where a cancel does nothing; signal \"escalate\" or \"terminate\" would end it"

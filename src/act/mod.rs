@@ -14,7 +14,7 @@ use crate::lock::{LockMode, LockTag, RelationId};
 use crate::pg::memory::Scratch;
 use crate::pg::process::{self, Delivery};
 use crate::pg::shown::Shown;
-use crate::pg::{activity, catalog, locks, wait};
+use crate::pg::{activity, locks, wait};
 use crate::policy::{OnTimeout, Policy, Target};
 use crate::report::{self, Row};
 use crate::rules::Rules;
@@ -135,12 +135,7 @@ impl Call<'_> {
         };
         let how = match (&end, self.takes) {
             (End::Free, true) => Finish::Held,
-            (End::Free, false) => {
-                // What is free under that name may be another relation by now.
-                catalog::catch_up();
-                self.aim.is_unchanged()?;
-                Finish::Free
-            }
+            (End::Free, false) => Finish::Free,
             _ => Finish::NotFree,
         };
         self.progress

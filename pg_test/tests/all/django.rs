@@ -148,7 +148,7 @@ fn a_migration_that_clears_its_way_goes_through(world: &World) {
     for told in [
         "lockguard: in the way of AccessExclusiveLock on field_history_fieldhistory, django_content_type: pid",
         "(backup, \"Heroku Postgres Backups\")",
-        "is free after",
+        "holds AccessExclusiveLock on field_history_fieldhistory, django_content_type after",
     ] {
         assert!(
             migrated.stderr.contains(told),

@@ -38,7 +38,7 @@ fn the_demo_plays_both_acts(_: &World) {
         "(\"Heroku Postgres Backups\") alone",
         "nothing is dropped",
         "lockguard cancels pid",
-        "the way to the lock is free",
+        "holds the lock after",
         "COMMIT: the table is gone",
         "policy preempts it (backup)",
         "canceling statement due to user request",

@@ -133,9 +133,6 @@ fn keys_that_do_not_exist_yet_are_unknown(world: &World) {
     ground.check(&[
         bad(r#"{"statement": "DROP TABLE t"}"#, "$", ""),
         bad(with(r#""policy": "nightly""#), "$", ""),
-        bad(with(r#""take_lock": false"#), "$", ""),
-        bad(with(r#""max_stall": "50ms""#), "$", ""),
-        bad(with(r#""finish_within": "5s""#), "$", ""),
         bad(with(r#""label": "release 42""#), "$", ""),
     ]);
     let error = ground

@@ -18,7 +18,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         it_works_in_a_do_block_a_function_and_a_savepoint,
         it_works_twice_in_one_transaction,
         a_lock_timeout_neither_ends_the_wait_nor_is_changed_by_it,
-        it_assigns_no_transaction_id,
+        without_the_lock_it_assigns_no_transaction_id,
         an_interrupted_call_that_is_caught_leaves_no_subtransaction,
     ]
 }
@@ -149,12 +149,13 @@ fn a_lock_timeout_neither_ends_the_wait_nor_is_changed_by_it(world: &World) {
     assert_eq!(migration.run(settings).value(), before.value());
 }
 
-fn it_assigns_no_transaction_id(world: &World) {
+fn without_the_lock_it_assigns_no_transaction_id(world: &World) {
     let database = world.database();
     table(&database, "t", 10);
     let migration = database.session("migration");
     migration.run("BEGIN");
-    frees(&database, &migration, &preempt(POLICY));
+    let policy = POLICY.replace('{', r#"{"take_lock": false, "#);
+    frees(&database, &migration, &preempt(&policy));
     let xid = migration.run("SELECT pg_current_xact_id_if_assigned()");
     assert_eq!(xid.value(), None);
     migration.run("COMMIT");

@@ -163,7 +163,7 @@ fn a_security_definer_function_lends_the_rights_that_core_would_see(world: &Worl
     let backup = stage.idle_backup(&other, "t");
     stage.admin.run(&format!(
         "CREATE FUNCTION clear_way() RETURNS text LANGUAGE sql SECURITY DEFINER AS \
-         $$SELECT verdict FROM lockguard.preempt_maintenance('{{\"relations\": [\"t\"], \"dry_run\": true}}')$$; \
+         $$SELECT verdict FROM lockguard.preempt_maintenance('{{\"relations\": [\"t\"], \"dry_run\": true, \"take_lock\": false}}')$$; \
          CREATE FUNCTION cancel(pid int) RETURNS bool LANGUAGE sql SECURITY DEFINER AS \
          $$SELECT pg_cancel_backend(pid)$$; \
          ALTER FUNCTION clear_way() OWNER TO {signaller}; ALTER FUNCTION cancel(int) OWNER TO {signaller}"

@@ -178,6 +178,7 @@ fn an_autovacuum_worker_is_for_superusers(world: &World) {
         assert_eq!(rows.only().text("verdict"), "cancelled");
         return;
     }
+    // The server would make it yield, to a call that lasts for longer than deadlock_timeout.
     assert_eq!(row.text("verdict"), "not permitted");
     let same = format!("{working} AND pid = {}", row.text("pid"));
     assert!(!stage.admin.run(&same).is_empty(), "it was cancelled");
