@@ -47,4 +47,4 @@ CREATE FUNCTION lockguard.preempt_maintenance(
     AS 'MODULE_PATHNAME', 'preempt_maintenance_wrapper';
 
 COMMENT ON FUNCTION lockguard.preempt_maintenance(jsonb) IS
-    'Makes the way to a lock free by preempting only what the policy calls maintenance, never in vain: one row for each session that stood in the way.';
+    'Makes the way to a lock free by preempting only what the policy calls maintenance, never in vain, and in a transaction block takes the lock: one row for each session that stood in the way.';
