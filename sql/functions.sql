@@ -21,6 +21,8 @@ CREATE FUNCTION lockguard.blockers_of(
     backend_start timestamptz,
     xact_start timestamptz,
     query_start timestamptz,
+    progress double precision,
+    eta interval,
     blocked_by integer[],
     query text
 )

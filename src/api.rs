@@ -5,11 +5,11 @@ use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs;
 use crate::pg::datum::{self, Name, Text};
-use crate::pg::{extension, interval, locks, transaction, wait};
+use crate::pg::{activity, extension, interval, locks, transaction, wait};
 use crate::policy::{self, Problem};
 use crate::report::{self, Row};
 use crate::rules::Rules;
-use crate::session::{Class, State};
+use crate::session::{Class, Session, State};
 use crate::survey::{self, Sighting, Way};
 use pgrx::datum::{AnyElement, Array, Inet, Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
@@ -55,6 +55,8 @@ fn blockers_of(
         name!(backend_start, Option<TimestampWithTimeZone>),
         name!(xact_start, Option<TimestampWithTimeZone>),
         name!(query_start, Option<TimestampWithTimeZone>),
+        name!(progress, Option<f64>),
+        name!(eta, Option<Interval>),
         name!(blocked_by, Vec<i32>),
         name!(query, Option<Text>),
     ),
@@ -63,43 +65,45 @@ fn blockers_of(
         relations.map(|array| array.iter().map(|oid| oid.map(|o| o.to_u32())).collect());
     // A session may stand in the way of thousands of relations.
     let mut blocked_by: HashMap<i32, Vec<i32>> = HashMap::new();
-    let rows = or_raise(blockers(relations, mode))
-        .into_iter()
-        .filter_map(|sighting| {
-            let relation = pg_sys::Oid::from_u32(sighting.relation?);
-            let session = &*sighting.session;
-            let pid = session.identity.pid();
-            // What pg_stat_activity hides from this role.
-            let seen = session.rights.see.then_some(session);
-            Some((
-                relation,
-                pid,
-                session.gid.clone().map(Text),
-                sighting.mode.name(),
-                sighting.granted,
-                report::visible_class(session, sighting.judgement).map(Class::name),
-                report::remedy(session, sighting.granted),
-                session.usename.clone().map(Name),
-                session.application_name.clone().map(Text),
-                seen.and_then(|s| s.client_addr.clone()).map(datum::inet),
-                seen.and_then(|s| s.backend_type.clone()).map(Text),
-                seen.and_then(|s| s.state).map(State::name),
-                seen.and_then(|s| s.wait_event_type.clone()).map(Text),
-                seen.and_then(|s| s.wait_event.clone()).map(Text),
-                seen.and_then(|s| s.backend_start)
-                    .and_then(datum::timestamp),
-                seen.and_then(|s| s.xact_start).and_then(datum::timestamp),
-                seen.and_then(|s| s.query_start).and_then(datum::timestamp),
-                pid.map(|pid| {
-                    blocked_by
-                        .entry(pid)
-                        .or_insert_with(|| locks::blocking_pids(pid))
-                        .clone()
-                })
-                .unwrap_or_default(),
-                report::visible_query(session).map(Text),
-            ))
-        });
+    let sightings = or_raise(blockers(relations, mode));
+    let now = activity::now();
+    let rows = sightings.into_iter().filter_map(|sighting| {
+        let relation = pg_sys::Oid::from_u32(sighting.relation?);
+        let session = &*sighting.session;
+        let pid = session.identity.pid();
+        // What pg_stat_activity hides from this role.
+        let seen = session.rights.see.then_some(session);
+        Some((
+            relation,
+            pid,
+            session.gid.clone().map(Text),
+            sighting.mode.name(),
+            sighting.granted,
+            report::visible_class(session, sighting.judgement).map(Class::name),
+            report::remedy(session, sighting.granted),
+            session.usename.clone().map(Name),
+            session.application_name.clone().map(Text),
+            seen.and_then(|s| s.client_addr.clone()).map(datum::inet),
+            seen.and_then(|s| s.backend_type.clone()).map(Text),
+            seen.and_then(|s| s.state).map(State::name),
+            seen.and_then(|s| s.wait_event_type.clone()).map(Text),
+            seen.and_then(|s| s.wait_event.clone()).map(Text),
+            seen.and_then(|s| s.backend_start)
+                .and_then(datum::timestamp),
+            seen.and_then(|s| s.xact_start).and_then(datum::timestamp),
+            seen.and_then(|s| s.query_start).and_then(datum::timestamp),
+            seen.and_then(Session::fraction_done),
+            seen.and_then(|s| s.eta(now)).and_then(datum::interval),
+            pid.map(|pid| {
+                blocked_by
+                    .entry(pid)
+                    .or_insert_with(|| locks::blocking_pids(pid))
+                    .clone()
+            })
+            .unwrap_or_default(),
+            report::visible_query(session).map(Text),
+        ))
+    });
     TableIterator::new(rows.collect::<Vec<_>>())
 }
 

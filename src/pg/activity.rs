@@ -1,10 +1,11 @@
 //! What sessions are doing: the server's activity reports, freshly read, for chosen sessions.
 
 use super::text::from_server as text;
-use super::{compat, prepared, process, roles};
-use crate::session::{Identity, Process, ProgressCommand, Rights, Session, State, Timestamp};
+use super::{compat, prepared, process, progress, roles};
+use crate::session::{Identity, Process, Rights, Session, State, Timestamp};
 use pgrx::pg_sys;
 use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The time now, as the server stamps things.
@@ -76,6 +77,7 @@ fn of_prepared(identity: Identity, prepared: prepared::Prepared) -> Session {
         process: Process::Other,
         anti_wraparound: false,
         progress: None,
+        counters: None,
         usename: roles::name(prepared.owner),
         application_name: None,
         client_addr: None,
@@ -88,6 +90,7 @@ fn of_prepared(identity: Identity, prepared: prepared::Prepared) -> Session {
         xact_start: Some(Timestamp(prepared.prepared)),
         query_start: None,
         query: None,
+        query_is_whole: false,
         // pg_prepared_xacts shows all of this to everybody.
         rights: Rights {
             see: true,
@@ -117,7 +120,8 @@ unsafe fn read(identity: Identity, status: &pg_sys::PgBackendStatus) -> Option<S
         gid: None,
         process: kind,
         anti_wraparound: facts.is_anti_wraparound,
-        progress: progress(status),
+        progress: progress::command(status),
+        counters: progress::counters(status),
         usename: role.and_then(roles::name),
         // SAFETY: null or a string in the local copy.
         application_name: unsafe { text(status.st_appname) },
@@ -137,11 +141,22 @@ unsafe fn read(identity: Identity, status: &pg_sys::PgBackendStatus) -> Option<S
             pg_sys::pfree(clipped.cast());
             query
         },
+        query_is_whole: is_whole(status),
         rights: Rights {
             see: roles::may_see(role),
             signal: roles::may_signal(facts.role.unwrap_or(0), kind == Process::AutovacuumWorker),
         },
     })
+}
+
+/// Whether the query is not cut off. One that just fits is taken for cut off.
+fn is_whole(status: &pg_sys::PgBackendStatus) -> bool {
+    // SAFETY: the setting is fixed when the server starts; the query is a C string in the local copy.
+    unsafe {
+        let room = usize::try_from(pg_sys::pgstat_track_activity_query_size).unwrap_or(0);
+        !status.st_activity_raw.is_null()
+            && CStr::from_ptr(status.st_activity_raw).count_bytes() + 1 < room
+    }
 }
 
 fn stamp(stamp: pg_sys::TimestampTz) -> Option<Timestamp> {
@@ -181,31 +196,6 @@ fn backend_type(status: &pg_sys::PgBackendStatus) -> Option<String> {
         } else {
             text(pg_sys::GetBackendTypeDesc(status.st_backendType))
         }
-    }
-}
-
-fn progress(status: &pg_sys::PgBackendStatus) -> Option<ProgressCommand> {
-    use pg_sys::ProgressCommandType::*;
-    let parameter = |index: u32| status.st_progress_param[index as usize];
-    match status.st_progress_command {
-        PROGRESS_COMMAND_VACUUM => Some(ProgressCommand::Vacuum),
-        PROGRESS_COMMAND_ANALYZE => Some(ProgressCommand::Analyze),
-        PROGRESS_COMMAND_CLUSTER => Some(ProgressCommand::Cluster),
-        PROGRESS_COMMAND_CREATE_INDEX => {
-            let command = parameter(pg_sys::PROGRESS_CREATEIDX_COMMAND);
-            let concurrently = command
-                == i64::from(pg_sys::PROGRESS_CREATEIDX_COMMAND_CREATE_CONCURRENTLY)
-                || command == i64::from(pg_sys::PROGRESS_CREATEIDX_COMMAND_REINDEX_CONCURRENTLY);
-            Some(ProgressCommand::CreateIndex { concurrently })
-        }
-        PROGRESS_COMMAND_BASEBACKUP => Some(ProgressCommand::BaseBackup),
-        PROGRESS_COMMAND_COPY => match parameter(pg_sys::PROGRESS_COPY_COMMAND) {
-            to if to == i64::from(pg_sys::PROGRESS_COPY_COMMAND_TO) => {
-                Some(ProgressCommand::CopyTo)
-            }
-            _ => Some(ProgressCommand::CopyFrom),
-        },
-        _ => None,
     }
 }
 

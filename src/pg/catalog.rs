@@ -19,6 +19,15 @@ pub struct Relation {
     pub is_catalog: bool,
 }
 
+/// How large a relation was when it was last vacuumed, analysed or indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// `relpages`
+    pub blocks: i64,
+    /// `reltuples`; negative if it never was.
+    pub rows: i64,
+}
+
 /// Why a text names no relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameProblem {
@@ -64,6 +73,26 @@ pub fn relation(id: RelationId) -> Option<Relation> {
             has_indexes: (*class).relhasindex,
             has_children: (*class).relhassubclass,
             is_catalog: pg_sys::IsCatalogRelationOid(oid),
+        };
+        pg_sys::ReleaseSysCache(tuple);
+        Some(found)
+    }
+}
+
+/// How large `pg_class` says the relation with that OID is; none if there is none.
+pub fn size(id: RelationId) -> Option<Size> {
+    let oid = pg_sys::Oid::from_u32(id);
+    // SAFETY: the cached tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let class: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
+        let found = Size {
+            // Block numbers are unsigned, the column is not.
+            blocks: ((*class).relpages as u32).into(),
+            rows: (*class).reltuples as i64,
         };
         pg_sys::ReleaseSysCache(tuple);
         Some(found)

@@ -89,6 +89,12 @@ pub(super) unsafe fn local_activity(index: i32) -> *mut pg_sys::LocalPgBackendSt
     }
 }
 
+/// Where VACUUM reports how many dead row pointers it has found since it vacuumed the indexes last.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub(super) const VACUUM_DEAD_ITEMS: u32 = pg_sys::PROGRESS_VACUUM_NUM_DEAD_TUPLES;
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+pub(super) const VACUUM_DEAD_ITEMS: u32 = pg_sys::PROGRESS_VACUUM_NUM_DEAD_ITEM_IDS;
+
 /// The `PG_READ_ALL_STATS` of this major's headers and so on, as OIDs.
 pub(super) mod roles {
     use pgrx::pg_sys;

@@ -17,6 +17,7 @@ mod lwlock;
 pub mod memory;
 pub mod prepared;
 pub mod process;
+mod progress;
 pub mod roles;
 pub mod shown;
 mod subtransaction;

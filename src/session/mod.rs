@@ -2,11 +2,15 @@
 //! from this in [`class`]; what is to be done with it is decided in `decide`.
 
 mod class;
+pub mod progress;
 mod rule;
+mod statement;
 
 pub use class::{Class, Judgement, judge};
 pub use rule::MaintenanceRule;
 
+use progress::Counters;
+use statement::Reach;
 use std::time::Duration;
 
 /// Microseconds since 2000-01-01 00:00 UTC, the server's own `TimestampTz`.
@@ -136,6 +140,8 @@ pub struct Session {
     pub process: Process,
     pub anti_wraparound: bool,
     pub progress: Option<ProgressCommand>,
+    /// What that command has counted, where the counters are known.
+    pub counters: Option<Counters>,
     pub usename: Option<String>,
     pub application_name: Option<String>,
     /// Without the port; absent for a Unix socket.
@@ -147,7 +153,9 @@ pub struct Session {
     pub backend_start: Option<Timestamp>,
     pub xact_start: Option<Timestamp>,
     pub query_start: Option<Timestamp>,
+    /// Cut off where it is longer than `track_activity_query_size`.
     pub query: Option<String>,
+    pub query_is_whole: bool,
     pub rights: Rights,
 }
 
@@ -174,6 +182,47 @@ impl Session {
     pub fn transaction_age(&self, now: Timestamp) -> Option<Duration> {
         self.xact_start.map(|start| now.since(start))
     }
+
+    /// How much of what it holds its locks for is done, 0 to 1, by its own report; none where it
+    /// reports nothing, or the locks outlive what it reports.
+    pub fn fraction_done(&self) -> Option<f64> {
+        match self.reach()? {
+            Reach::Part => None,
+            Reach::Whole | Reach::Turn => self.counters?.fraction(),
+        }
+    }
+
+    /// How long after `now` it will let go, if it goes on at the pace of its report; none where that
+    /// cannot be told. Of a command of several steps, a VACUUM ANALYZE or one of a partitioned table,
+    /// the time of the earlier steps counts too, so that the estimate is rather too long.
+    pub fn eta(&self, now: Timestamp) -> Option<Duration> {
+        if self.reach()? != Reach::Whole || self.counters?.waits_for_others() {
+            return None;
+        }
+        // An autovacuum worker reports each table as a query of its own.
+        let elapsed = now.since(self.query_start?);
+        progress::remaining(elapsed, self.fraction_done()?)
+    }
+
+    fn reach(&self) -> Option<Reach> {
+        let command = self.progress?;
+        match self.process {
+            // It does one table at a time, and lets go of it in between.
+            Process::AutovacuumWorker => Some(Reach::Whole),
+            // A statement that is a transaction by itself starts when that does, as do those that
+            // VACUUM and the like run in (StartTransaction in xact.c); in a block the block's start is
+            // earlier. With the extended protocol the transaction starts with Parse and the query
+            // with Execute: then nothing is promised.
+            Process::Client
+                if self.xact_start.is_some()
+                    && self.xact_start == self.query_start
+                    && self.query_is_whole =>
+            {
+                Some(statement::reach(self.query.as_deref()?, command))
+            }
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +243,7 @@ pub(crate) mod fixtures {
             process: Process::Client,
             anti_wraparound: false,
             progress: None,
+            counters: None,
             usename: Some("app".into()),
             application_name: Some("web".into()),
             client_addr: Some("10.0.0.7".into()),
@@ -205,10 +255,113 @@ pub(crate) mod fixtures {
             xact_start: Some(Timestamp(0)),
             query_start: Some(Timestamp(0)),
             query: Some("SELECT 1".into()),
+            query_is_whole: true,
             rights: Rights {
                 see: true,
                 signal: true,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::application;
+    use super::progress::{Counters, IndexBuild, IndexMethod, IndexPhase, Share};
+    use super::*;
+
+    const TEN_SECONDS_ON: Timestamp = Timestamp(10_000_000);
+
+    /// A COPY, a quarter of it done.
+    fn copy() -> Session {
+        let mut session = application(1);
+        session.query = Some("COPY t TO STDOUT".into());
+        session.progress = Some(ProgressCommand::CopyTo);
+        session.counters = Some(Counters::Copy(Share { done: 1, total: 4 }));
+        session
+    }
+
+    #[track_caller]
+    fn promises_nothing(session: &Session) {
+        assert_eq!(session.fraction_done(), None);
+        assert_eq!(session.eta(TEN_SECONDS_ON), None);
+    }
+
+    #[test]
+    fn a_statement_by_itself_ends_with_its_report() {
+        assert_eq!(copy().fraction_done(), Some(0.25));
+        assert_eq!(copy().eta(TEN_SECONDS_ON), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn in_a_transaction_block_the_locks_outlive_the_report() {
+        let mut session = copy();
+        session.query_start = Some(Timestamp(1));
+        promises_nothing(&session);
+        (session.xact_start, session.query_start) = (None, None);
+        promises_nothing(&session);
+    }
+
+    #[test]
+    fn a_query_that_is_missing_or_cut_off_promises_nothing() {
+        let mut session = copy();
+        session.query_is_whole = false;
+        promises_nothing(&session);
+        session = copy();
+        session.query = None;
+        promises_nothing(&session);
+    }
+
+    #[test]
+    fn only_clients_and_autovacuum_workers_are_known_to_end_with_a_report() {
+        for process in [
+            Process::WalSender,
+            Process::BackgroundWorker,
+            Process::Startup,
+            Process::Other,
+        ] {
+            let mut session = copy();
+            session.process = process;
+            promises_nothing(&session);
+        }
+        promises_nothing(&application(1));
+    }
+
+    #[test]
+    fn an_autovacuum_worker_lets_go_of_each_table() {
+        let mut worker = copy();
+        worker.process = Process::AutovacuumWorker;
+        worker.progress = Some(ProgressCommand::Vacuum);
+        worker.query = Some("autovacuum: VACUUM ANALYZE s.t (to prevent wraparound)".into());
+        worker.xact_start = Some(Timestamp(5));
+        assert_eq!(worker.eta(TEN_SECONDS_ON), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn of_several_relations_the_pace_is_not_known() {
+        let mut session = copy();
+        session.progress = Some(ProgressCommand::Vacuum);
+        session.query = Some("VACUUM a, b".into());
+        assert_eq!(session.fraction_done(), Some(0.25));
+        assert_eq!(session.eta(TEN_SECONDS_ON), None);
+    }
+
+    #[test]
+    fn nobody_knows_how_long_others_make_it_wait() {
+        let mut session = copy();
+        session.progress = Some(ProgressCommand::CreateIndex { concurrently: true });
+        session.query = Some("CREATE INDEX CONCURRENTLY ON t (a)".into());
+        let mut build = IndexBuild {
+            concurrently: true,
+            phase: IndexPhase::WaitForOldSnapshots,
+            method: IndexMethod::SortAndLoad,
+            ..IndexBuild::default()
+        };
+        session.counters = Some(Counters::CreateIndex(build));
+        assert_eq!(session.fraction_done(), Some(0.95));
+        assert_eq!(session.eta(TEN_SECONDS_ON), None);
+        build.phase = IndexPhase::ValidateSort;
+        session.counters = Some(Counters::CreateIndex(build));
+        assert!(session.eta(TEN_SECONDS_ON).is_some());
     }
 }
