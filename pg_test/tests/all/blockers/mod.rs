@@ -6,6 +6,7 @@ mod arguments;
 mod classes;
 mod closure;
 mod columns;
+mod progress;
 mod rules;
 mod standing;
 
@@ -25,6 +26,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         classes::trials(world),
         closure::trials(world),
         columns::trials(world),
+        progress::trials(world),
         rules::trials(world),
         standing::trials(world),
     ]

@@ -278,6 +278,8 @@ fn a_prepared_transaction_is_told_by_its_name(world: &World) {
         "state",
         "backend_start",
         "query_start",
+        "progress",
+        "eta",
         "query",
         "backend_type",
     ] {
