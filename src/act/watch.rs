@@ -244,7 +244,7 @@ impl Watch {
             waits_for: &[],
             outlasted: track.outlasted,
             watched: ago(track.first_seen),
-            eta: None,
+            eta: self.now.and_then(|(_, stamp)| track.session.eta(stamp)),
             kin_sent: kin
                 .flat_map(|t| &t.sent)
                 .filter(|(_, at)| *at >= track.transaction_seen)

@@ -2,6 +2,7 @@
 
 mod autovacuum;
 mod backup;
+mod finish_within;
 mod free;
 mod hanging;
 mod in_vain;
@@ -33,6 +34,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         autovacuum::trials(world),
         wraparound::trials(world),
         index_build::trials(world),
+        finish_within::trials(world),
         prepared::trials(world),
         in_vain::trials(world),
         limits::trials(world),
