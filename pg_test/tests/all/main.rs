@@ -5,6 +5,7 @@
 //! server of its own. They run one at a time unless `--test-threads` says otherwise, for many measure time.
 
 mod blockers;
+mod convoy;
 mod django;
 mod harness;
 mod input;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let trials = std::iter::once(unit_tests(&world))
         .chain(harness::trials(&world))
         .chain(preempt::trials(&world))
+        .chain(convoy::trials(&world))
         .chain(roles::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))

@@ -1,6 +1,6 @@
 //! `preempt_maintenance` on real servers, against real backups, vacuums and sessions: a file a topic.
 
-mod autovacuum;
+pub mod autovacuum;
 mod backup;
 mod finish_within;
 mod free;
@@ -12,12 +12,12 @@ mod limits;
 mod parallel_dump;
 mod prepared;
 mod right_victim;
-mod scene;
+pub mod scene;
 mod scope;
 mod signals;
 mod transactions;
 mod vacuum;
-mod wraparound;
+pub mod wraparound;
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 
 /// Tables so old that autovacuum must freeze them, whatever else is asked of it: 100,000
 /// transactions is the least that the server lets a table be old before.
-fn aged_table(database: &Database, name: &str) {
+pub fn aged_table(database: &Database, name: &str) {
     let setup = database.session("setup");
     setup.run(&format!(
         "CREATE TABLE {name} (i int, t text) WITH (autovacuum_freeze_max_age = 100000, \

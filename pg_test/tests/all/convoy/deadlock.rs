@@ -1,0 +1,214 @@
+//! A holder that waits, at whatever distance, for this very transaction will never let go: that is said
+//! at once, by us, so that it is not the application that the server ends for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use pg_test::{Database, Running, Session, wait_until};
+
+use super::LOCK;
+use super::oracle::{Oracle, mode_held};
+use crate::preempt::scene::{SOON, Trail, preempt, table};
+use crate::world::{World, scenarios};
+
+pub fn trials(world: &Arc<World>) -> Vec<Trial> {
+    scenarios![
+        world;
+        a_holder_that_waits_for_us_is_a_deadlock,
+        a_young_holder_that_waits_for_us_is_a_deadlock,
+        a_holder_that_waits_for_us_through_another_is_a_deadlock,
+        a_holder_that_waits_for_a_row_of_ours_is_a_deadlock,
+        a_holder_that_comes_to_wait_for_us_is_a_deadlock,
+        a_holder_of_one_table_queued_behind_us_for_another_is_a_deadlock,
+        a_request_queued_behind_our_own_weaker_lock_is_none,
+        a_backup_that_waits_for_us_is_preempted,
+    ]
+}
+
+const POLICY: &str = r#"{"relations": ["t"], "timeout": "20s"}"#;
+
+/// Well before the server looks for deadlocks itself (`deadlock_timeout`, a second).
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+struct Scene<'a> {
+    trail: Trail<'a>,
+    database: Database,
+    migration: Session,
+    application: Session,
+}
+
+impl Scene<'_> {
+    /// Tables t and u, and a migration that holds a row of u, and u.
+    fn new(world: &World) -> Scene<'_> {
+        let database = world.database();
+        for name in ["t", "u", "v"] {
+            table(&database, name, 10);
+        }
+        let migration = database.session("migration");
+        migration.run("BEGIN; UPDATE u SET t = 'ours' WHERE i = 1");
+        let application = database.session("web");
+        Scene {
+            trail: Trail::from_now(world.cluster()),
+            migration,
+            application,
+            database,
+        }
+    }
+
+    fn holds(&self, sql: &str) {
+        self.application.run(&format!("BEGIN; {sql}"));
+    }
+
+    /// Sees that the call tells of a deadlock with the application, which goes on after it.
+    #[track_caller]
+    fn is_a_deadlock(self, policy: &str, wait: Running) {
+        let before = Instant::now();
+        let call = self.migration.spawn(preempt(policy));
+        self.was_a_deadlock(call, before, wait);
+    }
+
+    #[track_caller]
+    fn was_a_deadlock(self, call: Running, before: Instant, wait: Running) {
+        let error = call.wait(SOON).unwrap_err();
+        let elapsed = before.elapsed();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "40P01", "{error:?}");
+        println!("a deadlock after {elapsed:?}: {}", error.message());
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        let text = format!("{} {}", error.message(), error.detail().unwrap_or_default());
+        for (pid, word) in [
+            (self.application.pid(), "pid"),
+            (self.migration.pid(), "process"),
+        ] {
+            assert!(text.contains(&format!("{word} {pid} ")), "{text}");
+        }
+        assert!(!wait.is_finished());
+        self.trail.has_no_victim();
+        self.migration.run("ROLLBACK");
+        wait.rows(SOON);
+        assert!(!self.trail.text().contains("deadlock detected"));
+    }
+}
+
+fn a_holder_that_waits_for_us_is_a_deadlock(world: &World) {
+    let scene = Scene::new(world);
+    scene.holds("SELECT FROM t LIMIT 1");
+    let wait = scene.application.spawn("LOCK TABLE u; COMMIT");
+    wait.wait_until_queued();
+    wait_until("the application's transaction is long", SOON, || {
+        wait.elapsed() > Duration::from_millis(200)
+    });
+    scene.is_a_deadlock(POLICY, wait);
+}
+
+/// Nobody would call it long, and from the queue it could be waited for.
+fn a_young_holder_that_waits_for_us_is_a_deadlock(world: &World) {
+    let scene = Scene::new(world);
+    let oracle = Oracle::start(&scene.database);
+    let pid = scene.migration.pid();
+    scene.holds("SELECT FROM t LIMIT 1");
+    let wait = scene.application.spawn("LOCK TABLE u; COMMIT");
+    wait.wait_until_queued();
+    scene.is_a_deadlock(
+        r#"{"relations": ["t"], "timeout": "20s", "max_stall": "900ms"}"#,
+        wait,
+    );
+    let stays = oracle.end().of(pid);
+    assert!(stays.is_empty(), "{stays:?}");
+}
+
+fn a_holder_that_waits_for_us_through_another_is_a_deadlock(world: &World) {
+    for policy in [
+        POLICY,
+        r#"{"relations": ["t"], "timeout": "20s", "max_stall": "900ms"}"#,
+    ] {
+        let scene = Scene::new(world);
+        let between = scene.database.session("web");
+        between.run("BEGIN; SELECT FROM v LIMIT 1");
+        let first = between.spawn("LOCK TABLE u; COMMIT");
+        first.wait_until_queued();
+        scene.holds("SELECT FROM t LIMIT 1");
+        let wait = scene.application.spawn("LOCK TABLE v; COMMIT");
+        wait.wait_until_queued();
+        scene.is_a_deadlock(policy, wait);
+        first.rows(SOON);
+    }
+}
+
+fn a_holder_that_waits_for_a_row_of_ours_is_a_deadlock(world: &World) {
+    let scene = Scene::new(world);
+    scene.holds("UPDATE t SET t = 'theirs' WHERE i = 1");
+    let wait = scene
+        .application
+        .spawn("UPDATE u SET t = 'theirs' WHERE i = 1; COMMIT");
+    wait.wait_until_queued();
+    scene.is_a_deadlock(POLICY, wait);
+}
+
+/// While we wait for it already.
+fn a_holder_that_comes_to_wait_for_us_is_a_deadlock(world: &World) {
+    let scene = Scene::new(world);
+    scene.holds("SELECT FROM t LIMIT 1");
+    let call = scene.migration.spawn(preempt(POLICY));
+    wait_until("the call waits for the application", SOON, || {
+        call.elapsed() > Duration::from_millis(300)
+            && call
+                .wait_event()
+                .is_some_and(|(_, event)| event == "virtualxid")
+    });
+    let before = Instant::now();
+    let wait = scene.application.spawn("LOCK TABLE u; COMMIT");
+    // A slice of the wait, and a little.
+    scene.was_a_deadlock(call, before + Duration::from_millis(300), wait);
+}
+
+fn a_holder_of_one_table_queued_behind_us_for_another_is_a_deadlock(world: &World) {
+    let scene = Scene::new(world);
+    scene.migration.run("SELECT FROM v LIMIT 1");
+    scene.holds("SELECT FROM t LIMIT 1");
+    let wait = scene.application.spawn("LOCK TABLE v; COMMIT");
+    wait.wait_until_queued();
+    scene.is_a_deadlock(r#"{"relations": ["t", "v"], "timeout": "20s"}"#, wait);
+}
+
+fn a_request_queued_behind_our_own_weaker_lock_is_none(world: &World) {
+    let scene = Scene::new(world);
+    scene.migration.run("SELECT FROM t LIMIT 1");
+    scene.holds("SELECT 1");
+    let wait = scene.application.spawn("LOCK TABLE t; COMMIT");
+    wait.wait_until_queued();
+    let reader = scene.database.session("web");
+    let read = reader.spawn("SELECT FROM t LIMIT 1");
+    read.wait_until_queued();
+    let before = Instant::now();
+    scene.migration.run(&preempt(POLICY));
+    let elapsed = before.elapsed();
+    let held = scene.database.ask(&format!(
+        "SELECT FROM pg_locks WHERE pid = {} AND mode = '{LOCK}' AND locktype = 'relation' AND granted",
+        scene.migration.pid()
+    ));
+    assert!(!held.is_empty());
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    assert!(!wait.is_finished() && !read.is_finished());
+    scene.migration.run("COMMIT");
+    wait.rows(SOON);
+    read.rows(SOON);
+    scene.trail.has_no_victim();
+}
+
+/// Once it has gone it waits for nobody.
+fn a_backup_that_waits_for_us_is_preempted(world: &World) {
+    let scene = Scene::new(world);
+    let dump = scene.database.session("pg_dump");
+    dump.run("BEGIN; SELECT FROM t LIMIT 1");
+    let wait = dump.spawn("LOCK TABLE u");
+    wait.wait_until_queued();
+    let before = Instant::now();
+    scene.migration.run(&preempt(POLICY));
+    assert!(before.elapsed() < AT_ONCE);
+    assert!(wait.wait(SOON).is_err());
+    assert_eq!(scene.trail.victims(), [dump.pid()]);
+    let held = mode_held(&scene.database, scene.migration.pid(), "t");
+    assert_eq!(held.as_deref(), Some(LOCK));
+}

@@ -1,0 +1,201 @@
+//! While anything long is in the way, the call is not in the queue of the lock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use pg_test::{Database, SessionOptions, wait_until};
+
+use super::oracle::{Oracle, clock, mode_held};
+use super::traffic::Traffic;
+use super::{LOCK, MAX_STALL, TOLERANCE};
+use crate::preempt::scene::{
+    Backup, Holder, SLOWLY, SOON, Trail, preempt, stays_true, table, verdict,
+};
+use crate::world::{World, scenarios};
+
+pub fn trials(world: &Arc<World>) -> Vec<Trial> {
+    scenarios![
+        world;
+        behind_a_long_transaction_it_is_in_no_queue,
+        a_young_holder_that_outlasts_one_attempt_is_waited_for_outside,
+        a_holder_of_unknown_age_that_outlasts_one_attempt_is_waited_for_outside,
+        a_spared_holder_is_waited_for_outside_however_young,
+        a_prepared_transaction_is_waited_for_outside_and_its_end_gives_the_lock,
+    ]
+}
+
+fn behind_a_long_transaction_it_is_in_no_queue(world: &World) {
+    let database = world.database();
+    table(&database, "t", 20_000);
+    let mut backup = Backup::start(&database, SLOWLY);
+    let application = Holder::busy(&database, "web", "SELECT count(*) FROM t");
+    wait_until("the application's transaction is long", SOON, || {
+        age(&database, application.pid()) > MAX_STALL.as_secs_f64()
+    });
+    let trail = Trail::from_now(world.cluster());
+    let migration = database.session("migration");
+    migration.run("BEGIN");
+    let oracle = Oracle::start(&database);
+    let traffic = Traffic::start(&database, 2, "SELECT FROM t LIMIT 1");
+    let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "20s"}"#));
+    stays_true(
+        "the backup lives while the application stays",
+        Instant::now() + Duration::from_secs(3),
+        || backup.is_running() && trail.victims().is_empty(),
+    );
+    let felt = traffic.end();
+    assert!(!call.is_finished());
+    let released = clock(&database);
+    let before = Instant::now();
+    application.session.cancel();
+    let rows = call.rows(SOON);
+    let soon = before.elapsed();
+    let seen = oracle.end();
+    let stays = seen.of(migration.pid());
+    println!(
+        "behind a long transaction: {felt:?}, longest queued {:?}, {} looks; lock {soon:?} after its end, {stays:?}",
+        seen.longest_but_of(migration.pid()),
+        seen.looks
+    );
+    assert!(seen.looks > 500, "{}", seen.looks);
+    for stay in &stays {
+        assert!(stay.since >= released, "{stay:?} before {released}");
+        assert!(stay.length() <= MAX_STALL + TOLERANCE, "{stay:?}");
+    }
+    assert_eq!(felt.failures, 0);
+    assert!(felt.statements > 100, "{felt:?}");
+    assert!(seen.longest_but_of(migration.pid()) <= MAX_STALL + TOLERANCE);
+    assert!(felt.worst <= (MAX_STALL + TOLERANCE) * 3, "{felt:?}");
+    assert_eq!(verdict(&rows, application.pid()), "finished");
+    assert_eq!(verdict(&rows, backup.pid), "cancelled");
+    assert_eq!(trail.victims(), [backup.pid]);
+    assert_eq!(
+        mode_held(&database, migration.pid(), "t").as_deref(),
+        Some(LOCK)
+    );
+    assert!(soon < Duration::from_secs(2), "{soon:?}");
+}
+
+fn age(database: &Database, pid: i32) -> f64 {
+    let rows = database.ask(&format!(
+        "SELECT extract(epoch FROM clock_timestamp() - xact_start) FROM pg_stat_activity WHERE pid = {pid}"
+    ));
+    rows.value()
+        .and_then(|age| age.parse().ok())
+        .unwrap_or_default()
+}
+
+/// One attempt is made, since nobody can know that the holder will stay; after that, none.
+fn is_attempted_once(world: &World, track_activities: &str) {
+    let database = world.database();
+    table(&database, "t", 10);
+    let options = SessionOptions::named("web").set("track_activities", track_activities);
+    let application = database.connect(options).unwrap();
+    let migration = database.session("migration");
+    migration.run("BEGIN");
+    let oracle = Oracle::start(&database);
+    application.run("BEGIN; SELECT FROM t LIMIT 1");
+    let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "20s"}"#));
+    wait_until("the call waits, and has made its attempt", SOON, || {
+        call.elapsed() > Duration::from_millis(400)
+            && call
+                .wait_event()
+                .is_some_and(|(_, event)| event == "virtualxid")
+    });
+    let traffic = Traffic::start(&database, 1, "SELECT FROM t LIMIT 1");
+    stays_true(
+        "the holder is waited for",
+        Instant::now() + Duration::from_millis(1_500),
+        || !call.is_finished(),
+    );
+    let felt = traffic.end();
+    let released = clock(&database);
+    application.run("COMMIT");
+    let rows = call.rows(SOON);
+    let seen = oracle.end();
+    assert_eq!(verdict(&rows, application.pid()), "finished");
+    assert_eq!(
+        mode_held(&database, migration.pid(), "t").as_deref(),
+        Some(LOCK)
+    );
+    let stays = seen.of(migration.pid());
+    println!("outlasted, track_activities {track_activities}: {stays:?}, {felt:?}");
+    let while_it_stays = stays.iter().filter(|stay| stay.since < released);
+    assert_eq!(while_it_stays.count(), 1, "{stays:?}");
+    assert!(stays[0].length() <= MAX_STALL + TOLERANCE, "{stays:?}");
+    assert!(stays[0].oldest <= (MAX_STALL + TOLERANCE).as_secs_f64());
+    assert!(seen.longest_but_of(migration.pid()) <= TOLERANCE);
+}
+
+fn a_young_holder_that_outlasts_one_attempt_is_waited_for_outside(world: &World) {
+    is_attempted_once(world, "on");
+}
+
+/// How old its transaction is is told by nobody.
+fn a_holder_of_unknown_age_that_outlasts_one_attempt_is_waited_for_outside(world: &World) {
+    is_attempted_once(world, "off");
+}
+
+fn a_spared_holder_is_waited_for_outside_however_young(world: &World) {
+    let database = world.database();
+    table(&database, "t", 10);
+    let migration = database.session("migration");
+    migration.run("BEGIN");
+    let oracle = Oracle::start(&database);
+    let spared = Holder::idle(&database, "pg_dump", "SELECT FROM t LIMIT 1");
+    let call = migration.spawn(preempt(
+        r#"{"relations": ["t"], "spare": ["backup"], "timeout": "20s"}"#,
+    ));
+    stays_true(
+        "the spared one is waited for",
+        Instant::now() + Duration::from_millis(700),
+        || !call.is_finished(),
+    );
+    let released = clock(&database);
+    spared.session.run("COMMIT");
+    call.rows(SOON);
+    let stays = oracle.end().of(migration.pid());
+    assert!(stays.iter().all(|s| s.since >= released), "{stays:?}");
+    assert_eq!(
+        mode_held(&database, migration.pid(), "t").as_deref(),
+        Some(LOCK)
+    );
+}
+
+fn a_prepared_transaction_is_waited_for_outside_and_its_end_gives_the_lock(world: &World) {
+    let database = world.database();
+    table(&database, "t", 10);
+    let gid = format!("transfer of {}", database.name());
+    let application = database.session("two-phase application");
+    let migration = database.session("migration");
+    migration.run("BEGIN");
+    let oracle = Oracle::start(&database);
+    application.run(&format!(
+        "BEGIN; UPDATE t SET t = 'x' WHERE i = 1; PREPARE TRANSACTION '{gid}'"
+    ));
+    let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "20s"}"#));
+    wait_until("the call waits for the transaction", SOON, || {
+        call.wait_event()
+            .is_some_and(|(kind, event)| kind == "Lock" && event != "relation")
+    });
+    stays_true(
+        "the prepared transaction is waited for",
+        Instant::now() + Duration::from_millis(700),
+        || !call.is_finished(),
+    );
+    let released = clock(&database);
+    application.run(&format!("COMMIT PREPARED '{gid}'"));
+    let rows = call.rows(SOON);
+    let stays = oracle.end().of(migration.pid());
+    assert!(stays.iter().all(|s| s.since >= released), "{stays:?}");
+    let row = rows.only();
+    assert_eq!(row.get("pid"), None);
+    assert_eq!(row.text("verdict"), "finished");
+    assert_eq!(
+        mode_held(&database, migration.pid(), "t").as_deref(),
+        Some(LOCK)
+    );
+    let found = migration.run("SELECT t FROM t WHERE i = 1");
+    assert_eq!(found.value(), Some("x"));
+}
