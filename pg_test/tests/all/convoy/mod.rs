@@ -1,12 +1,15 @@
 //! Taking the lock on real servers, without a convoy: the server's own views of locks and sessions
 //! are the oracle.
 
+mod comeback;
 mod deadlock;
 mod distance;
 mod oracle;
 mod queue;
+mod shown;
 mod steady;
 mod traffic;
+mod yielding;
 
 use std::sync::Arc;
 use std::time::Duration;
