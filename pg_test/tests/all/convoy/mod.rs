@@ -33,6 +33,9 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         steady::trials,
         distance::trials,
         deadlock::trials,
+        yielding::trials,
+        comeback::trials,
+        shown::trials,
     ]
     .into_iter()
     .flat_map(|of| of(world))
