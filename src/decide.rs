@@ -164,6 +164,8 @@ pub struct Call {
 pub struct Decision {
     pub stances: Vec<Stance>,
     pub step: Step,
+    /// Nobody in the way is long, victims included: the lock may be queued for.
+    pub all_short: bool,
 }
 
 /// Decides for one group.
@@ -180,7 +182,14 @@ pub fn decide(standings: &[Standing<'_>], policy: &Policy, call: Call) -> Decisi
     }
     leave_aside(standings, &mut stances);
     let step = step(standings, &stances, policy, call);
-    Decision { stances, step }
+    let all_short = standings.iter().zip(&stances).all(|(standing, stance)| {
+        matches!(stance, Stance::Queued | Stance::Beside) || !is_long(standing, *stance, policy)
+    });
+    Decision {
+        stances,
+        step,
+        all_short,
+    }
 }
 
 /// Whether somebody is preempted whom this one waits for, directly or through others who are not.

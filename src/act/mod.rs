@@ -84,7 +84,7 @@ struct Call<'a> {
     /// What to lock, in which order, once that is known.
     order: Option<Vec<RelationId>>,
     backoff: Backoff,
-    /// The last one in the way has just gone, so that the next look may come too late.
+    /// Those in the way are just letting go, so that the next look may come too late.
     has_gap: bool,
     start: Instant,
     rules: Rules,
@@ -240,20 +240,30 @@ impl Call<'_> {
             return Ok(Some(End::TimeUp));
         }
         if !acts.is_empty() {
+            let all_short = decisions.iter().all(|(_, decision)| decision.all_short);
+            let pause = self.backoff.pause(self.start.elapsed());
+            if self.takes && self.watch.has_signalled() && all_short && !pause.is_zero() {
+                // They came after others had been signalled, and would come back until the queue may
+                // be sat in again.
+                self.let_pass(sightings, pause.min(left));
+                return Ok(None);
+            }
             let needed = self.watch.victims_with(acts.keys());
             if let Some(allowed) = self.policy.max_victims.filter(|allowed| needed > *allowed) {
                 self.watch.refused_by = Some(allowed);
                 return Ok(Some(End::TooMany { needed, allowed }));
             }
-            let mut has_sent = false;
-            for sighting in first_of_each(sightings) {
-                if let Some(act) = acts.get(&sighting.session.identity) {
-                    has_sent |= self.signal(sighting, *act);
-                }
-            }
+            let victims = first_of_each(sightings);
+            let victims = victims
+                .into_iter()
+                .filter_map(|victim| Some((victim, *acts.get(&victim.session.identity)?)));
+            let has_sent = self.signal(victims.collect());
             if !has_sent {
                 // All of them were just letting go.
                 wait::sleep(SOON);
+            } else if all_short {
+                // Whoever comes back at once finds us in the queue before him.
+                self.has_gap = true;
             }
             return Ok(None);
         }
@@ -273,29 +283,52 @@ impl Call<'_> {
         Ok(None)
     }
 
-    /// Signals one session, if it still stands in the way as it was judged, and tells whether it did.
-    fn signal(&mut self, victim: &Sighting, act: Act) -> bool {
-        let session = &victim.session;
-        let Identity::Backend { pid, transaction } = session.identity else {
-            return false;
-        };
+    /// Signals those who still stand in the way as they were judged, and tells whether it did with
+    /// any: one right after the other, so that the first is not back when the last one goes.
+    fn signal(&mut self, mut victims: Vec<(&Sighting, Act)>) -> bool {
         // Whoever interrupts the call wants nothing more done.
         wait::answer_interrupts();
-        if activity::backend_start(pid) != session.backend_start || !is_still_in_way(victim) {
-            return false;
+        victims.retain(|(victim, _)| is_as_judged(victim));
+        let (yielding, victims): (Vec<_>, Vec<_>) =
+            victims.into_iter().partition(|(_, act)| *act == Act::Yield);
+        let target = self.aim.to_string();
+        for (victim, act) in &victims {
+            audit::before_signal(victim, *act, &target);
         }
-        audit::before_signal(victim, act, &self.aim.to_string());
-        if act == Act::Yield {
-            return self.have_yield(session.identity);
+        let deliveries: Vec<(Identity, Act, Delivery)> = victims
+            .iter()
+            .map(|(victim, act)| {
+                let who = victim.session.identity;
+                let delivery = match who {
+                    Identity::Backend { pid, transaction } => {
+                        process::signal(pid, transaction, *act == Act::Terminate)
+                    }
+                    Identity::Prepared { .. } => Delivery::Gone,
+                };
+                (who, *act, delivery)
+            })
+            .collect();
+        let mut has_sent = false;
+        for (who, act, delivery) in deliveries {
+            let pid = who.pid().unwrap_or_default();
+            match delivery {
+                Delivery::Sent => {
+                    self.watch.sent(who, act);
+                    has_sent = true;
+                }
+                // The next look tells what there is then.
+                Delivery::Gone => audit::not_signalled(pid, "Its transaction had just ended"),
+                Delivery::Refused => audit::not_signalled(pid, "This role may not"),
+            }
         }
-        let delivery = process::signal(pid, transaction, act == Act::Terminate);
-        match delivery {
-            Delivery::Sent => self.watch.sent(session.identity, act),
-            // The next look tells what there is then.
-            Delivery::Gone => audit::not_signalled(pid, "Its transaction had just ended"),
-            Delivery::Refused => audit::not_signalled(pid, "This role may not"),
+        for (victim, act) in yielding {
+            wait::answer_interrupts();
+            if is_as_judged(victim) {
+                audit::before_signal(victim, act, &target);
+                has_sent |= self.have_yield(victim.session.identity);
+            }
         }
-        delivery == Delivery::Sent
+        has_sent
     }
 
     /// Waits for an autovacuum worker until the server cancels it for that, and tells whether it did.
@@ -420,6 +453,16 @@ impl Call<'_> {
         self.progress.dry(&self.aim, &rows, &staying);
         Ok(rows)
     }
+}
+
+/// Whether this is still the session that was judged, and still in the way.
+fn is_as_judged(victim: &Sighting) -> bool {
+    let session = &victim.session;
+    session
+        .identity
+        .pid()
+        .is_some_and(|pid| activity::backend_start(pid) == session.backend_start)
+        && is_still_in_way(victim)
 }
 
 /// Whether a session still holds the lock that it was judged for. Asked with the mode that conflicts

@@ -9,8 +9,7 @@ use crate::session::Process;
 use crate::survey::Sighting;
 use std::time::Duration;
 
-/// How long the lock is queued for when the last one in the way has ended its transaction: he is
-/// letting go, and whoever comes next must not get in between. If somebody has, he is looked at.
+/// How long the lock is queued for at most while others let go, or have gone.
 const GAP: Duration = Duration::from_millis(10);
 
 impl Call<'_> {
@@ -22,7 +21,11 @@ impl Call<'_> {
         left: Duration,
     ) -> Result<Option<End>, Error> {
         let pause = self.backoff.pause(self.start.elapsed());
-        let in_queue = self.policy.max_stall.min(left);
+        let in_queue = match sightings.is_empty() {
+            true => self.gap(),
+            false => self.policy.max_stall,
+        };
+        let in_queue = in_queue.min(left);
         let may_queue = pause.is_zero() && !in_queue.is_zero();
         if sightings.is_empty() || may_queue {
             if self.attempt(may_queue.then_some(in_queue))? {
@@ -38,10 +41,16 @@ impl Call<'_> {
         if may_queue {
             return Ok(None);
         }
+        self.let_pass(sightings, pause.min(left));
+        Ok(None)
+    }
+
+    /// Stays out of the queue, for that long or until one of these has gone.
+    pub(super) fn let_pass(&mut self, sightings: &[Sighting], limit: Duration) {
         self.progress.backing_off();
         self.shown
             .show("lockguard lets traffic pass before it tries again to take the lock".into());
-        let limit = pause.min(left).min(self.progress.until_next());
+        let limit = limit.min(self.progress.until_next());
         let holder = sightings.iter().find(|s| {
             let is_worker = s.session.process == Process::AutovacuumWorker;
             s.granted && !is_worker && !s.session.identity.is_outside_transaction()
@@ -53,20 +62,25 @@ impl Call<'_> {
             }
             None => wait::sleep(limit.min(self.poll)),
         }
-        Ok(None)
     }
 
-    /// Tries to take the lock before another look, because the last one in the way has just ended his
-    /// transaction.
+    /// Tries to take the lock before another look, because those in the way are just letting go, and
+    /// whoever comes next must not get in between. If somebody has, he is looked at.
     pub(super) fn take_in_gap(&mut self) -> Result<bool, Error> {
         if !self.takes {
             return Ok(false);
         }
         let now = self.start.elapsed();
         let left = self.policy.timeout.saturating_sub(now);
-        let in_queue = GAP.min(self.policy.max_stall).min(left);
+        let in_queue = self.gap().min(left);
         let may_queue = self.backoff.pause(now).is_zero() && !in_queue.is_zero();
         self.attempt(may_queue.then_some(in_queue))
+    }
+
+    /// How long to queue where nobody but a newcomer would be in the way: so short that the queue may be
+    /// sat in again while he is short still.
+    fn gap(&self) -> Duration {
+        GAP.min(self.policy.max_stall / 20)
     }
 
     /// One attempt, in the queue for that long at most; whether the lock is held.

@@ -127,6 +127,27 @@ fn only_young_newcomers_are_a_clear_way() {
 }
 
 #[test]
+fn all_are_short_while_nobody_in_the_way_is_long_whatever_is_done_about_him() {
+    let (backup, app) = (application(1), application(2));
+    let young = Duration::from_millis(30);
+    let all_short = |standings: &[Standing<'_>]| decide(standings, &policy(), TAKES).all_short;
+    let newcomer = standing(&backup, Class::Backup, young);
+    let traffic = standing(&app, Class::Application, young);
+    assert!(all_short(&[newcomer, traffic]));
+    assert!(!all_short(&[
+        standing(&backup, Class::Backup, SECOND),
+        traffic
+    ]));
+    assert!(!all_short(&[
+        newcomer,
+        standing(&app, Class::Application, SECOND)
+    ]));
+    let mut queued = standing(&app, Class::Application, SECOND);
+    queued.hold = Hold::Queued;
+    assert!(all_short(&[newcomer, queued]));
+}
+
+#[test]
 fn a_cancelled_session_is_terminated_after_grace() {
     let backup = application(1);
     let mut sent = standing(&backup, Class::Backup, 60 * SECOND);

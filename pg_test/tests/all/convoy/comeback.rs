@@ -114,7 +114,8 @@ fn is_had_from(world: &World, count: usize, reconnects: bool, signal: &str) {
         });
         migration.run("COMMIT");
         wait_until("a backup is at work again", SOON, || {
-            let at_work = "SELECT FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event = 'PgSleep'";
+            let at_work = "SELECT FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event = 'PgSleep' \
+                           AND xact_start < clock_timestamp() - interval '200 ms'";
             database.ask(at_work).len() >= count
         });
     }
