@@ -108,6 +108,8 @@ fn is_had_from(world: &World, count: usize, reconnects: bool, signal: &str) {
         );
         has_a_row_for_each(&trail, &rows);
         assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+        // Each of them a few times at most, and not as often as they come back.
+        assert!(rows.len() <= 30 * count, "{} rows", rows.len());
         wait_until("a backup is queued behind the migration", SOON, || {
             let queued = "SELECT FROM pg_locks WHERE locktype = 'relation' AND NOT granted";
             !database.ask(queued).is_empty()

@@ -63,14 +63,14 @@ impl Scene<'_> {
 
     /// Sees that the call tells of a deadlock with the application, which goes on after it.
     #[track_caller]
-    fn is_a_deadlock(self, policy: &str, wait: Running) {
+    fn ends_in_a_deadlock(self, policy: &str, wait: Running) {
         let call = self.migration.spawn(preempt(policy));
         let start = call.started();
-        self.was_a_deadlock(call, wait, start, AT_ONCE);
+        self.ended_in_a_deadlock(call, wait, start, AT_ONCE);
     }
 
     #[track_caller]
-    fn was_a_deadlock(self, call: Running, wait: Running, since: Instant, limit: Duration) {
+    fn ended_in_a_deadlock(self, call: Running, wait: Running, since: Instant, limit: Duration) {
         let error = call.wait(SOON).unwrap_err();
         let elapsed = since.elapsed();
         let error = error.as_db_error().unwrap();
@@ -99,7 +99,7 @@ fn a_holder_that_waits_for_us_is_a_deadlock(world: &World) {
     wait_until("the application's transaction is long", SOON, || {
         wait.elapsed() > Duration::from_millis(200)
     });
-    scene.is_a_deadlock(POLICY, wait);
+    scene.ends_in_a_deadlock(POLICY, wait);
 }
 
 /// Nobody would call it long, and from the queue it could be waited for.
@@ -110,7 +110,7 @@ fn a_young_holder_that_waits_for_us_is_a_deadlock(world: &World) {
     scene.holds("SELECT FROM t LIMIT 1");
     let wait = scene.application.spawn("LOCK TABLE u; COMMIT");
     wait.wait_until_queued();
-    scene.is_a_deadlock(
+    scene.ends_in_a_deadlock(
         r#"{"relations": ["t"], "timeout": "20s", "max_stall": "900ms"}"#,
         wait,
     );
@@ -131,7 +131,7 @@ fn a_holder_that_waits_for_us_through_another_is_a_deadlock(world: &World) {
         scene.holds("SELECT FROM t LIMIT 1");
         let wait = scene.application.spawn("LOCK TABLE v; COMMIT");
         wait.wait_until_queued();
-        scene.is_a_deadlock(policy, wait);
+        scene.ends_in_a_deadlock(policy, wait);
         first.rows(SOON);
     }
 }
@@ -143,7 +143,7 @@ fn a_holder_that_waits_for_a_row_of_ours_is_a_deadlock(world: &World) {
         .application
         .spawn("UPDATE u SET t = 'theirs' WHERE i = 1; COMMIT");
     wait.wait_until_queued();
-    scene.is_a_deadlock(POLICY, wait);
+    scene.ends_in_a_deadlock(POLICY, wait);
 }
 
 /// While we wait for it already.
@@ -151,16 +151,14 @@ fn a_holder_that_comes_to_wait_for_us_is_a_deadlock(world: &World) {
     let scene = Scene::new(world);
     scene.holds("SELECT FROM t LIMIT 1");
     let call = scene.migration.spawn(preempt(POLICY));
-    wait_until("the call waits for the application", SOON, || {
-        call.elapsed() > Duration::from_millis(300)
-            && call
-                .wait_event()
-                .is_some_and(|(_, event)| event == "virtualxid")
+    // With that, another second of waiting has begun.
+    wait_until("the call says that it still waits", SOON, || {
+        scene.migration.notices().len() >= 2
     });
     let wait = scene.application.spawn("LOCK TABLE u; COMMIT");
     let since = wait.started();
     // It is seen after the slice of half a deadlock_timeout that is waited in at the moment.
-    scene.was_a_deadlock(call, wait, since, Duration::from_millis(900));
+    scene.ended_in_a_deadlock(call, wait, since, Duration::from_millis(800));
 }
 
 fn a_holder_of_one_table_queued_behind_us_for_another_is_a_deadlock(world: &World) {
@@ -169,7 +167,7 @@ fn a_holder_of_one_table_queued_behind_us_for_another_is_a_deadlock(world: &Worl
     scene.holds("SELECT FROM t LIMIT 1");
     let wait = scene.application.spawn("LOCK TABLE v; COMMIT");
     wait.wait_until_queued();
-    scene.is_a_deadlock(r#"{"relations": ["t", "v"], "timeout": "20s"}"#, wait);
+    scene.ends_in_a_deadlock(r#"{"relations": ["t", "v"], "timeout": "20s"}"#, wait);
 }
 
 fn a_request_queued_behind_our_own_weaker_lock_is_none(world: &World) {

@@ -102,10 +102,8 @@ fn less_than_a_tenth_of_the_time_is_spent_in_the_queue(world: &World) {
     };
     let looker = database.session("looker");
     wait_until("somebody reads the table", SOON, || {
-        looker
-            .run("SELECT FROM pg_locks WHERE relation = 't'::regclass")
-            .len()
-            > 0
+        let holders = looker.run("SELECT FROM pg_locks WHERE relation = 't'::regclass");
+        !holders.is_empty()
     });
     let oracle = Oracle::start(&database);
     let before = Instant::now();

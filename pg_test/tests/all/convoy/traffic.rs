@@ -10,7 +10,10 @@ use pg_test::Database;
 /// How long each of the steady traffic's transactions takes.
 pub const WORK: Duration = Duration::from_millis(20);
 
-/// Connections that run a statement without a pause.
+/// How long each of them does nothing between two statements: others are to have a processor too.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Connections that run a statement, and then again.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Felt>>,
@@ -43,6 +46,7 @@ impl Traffic {
                         failures: usize::from(!is_well),
                         worst: start.elapsed(),
                     });
+                    std::thread::sleep(PAUSE);
                 }
                 felt
             })
