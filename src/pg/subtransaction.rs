@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 use std::time::Duration;
 
 /// Does the work in a subtransaction, and tells whether that was kept: it is if the work answers
-/// true. If it answers false, or a lock wait in it ran into [`limit_lock_waits`], it is rolled back
-/// and its locks are gone.
+/// true. If it answers false, or a lock wait in it ran into [`limit_lock_waits`] (be it in the moment
+/// in which it was granted), it is rolled back and its locks are gone.
 ///
 /// # Errors
 /// Any other that the work raises (57014, 40P01) unwinds through here. The subtransaction has ended
@@ -33,6 +33,9 @@ pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
         let is_kept = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
             let nest_level = pg_sys::NewGUCNestLevel();
             let is_kept = work();
+            // A limit that ran out just when the lock was granted is told of only at the next chance
+            // (ProcSleep() keeps the indicator): here, where it is known to be ours.
+            check_for_interrupts!();
             if is_kept {
                 pg_sys::AtEOXact_GUC(true, nest_level);
             }
