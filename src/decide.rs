@@ -36,6 +36,9 @@ pub struct Standing<'a> {
     pub watched: Duration,
     /// In what time it lets go, by its own progress.
     pub eta: Option<Duration>,
+    /// The caller could queue for what it holds, and so have the server end it if it is an autovacuum
+    /// worker.
+    pub may_queue: bool,
     /// How long ago this call first signalled another session of the same job (see [`are_kin`]).
     pub kin_sent: Option<Duration>,
 }
@@ -253,11 +256,15 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         class: standing.class,
         age: standing.age,
     };
-    // Whom the caller may signal without knowing all of it is rather spared than preempted.
     let may_signal = session.rights.signal;
+    let yields = !may_signal
+        && standing.may_queue
+        && session.process == Process::AutovacuumWorker
+        && !session.anti_wraparound;
+    // Whom the caller may end without knowing all of it is rather spared than preempted.
     match policy.spare.verdict(given) {
         Verdict::Yes => return Stance::Spare,
-        Verdict::Hidden if may_signal => return Stance::Spare,
+        Verdict::Hidden if may_signal || yields => return Stance::Spare,
         Verdict::Hidden | Verdict::No => (),
     }
     match policy.preempt.verdict(given) {
@@ -273,7 +280,6 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         return Stance::OutOfReach(Unreachable::Replay);
     }
     if !may_signal {
-        let yields = session.process == Process::AutovacuumWorker && !session.anti_wraparound;
         return match yields {
             true if is_finishing(standing, policy) => Stance::Preempt(Means::Finish),
             true => Stance::Preempt(Means::Signal(Act::Yield)),

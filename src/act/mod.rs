@@ -403,7 +403,9 @@ impl Call<'_> {
         let mut decisions = vec![];
         for members in groups {
             let waits_for = watch::who_waits_for_whom(&members);
-            let standings = self.watch.standings(&members, &waits_for);
+            let may_queue =
+                |sighting: &Sighting| self.aim.may_queue_for(sighting, self.policy.mode);
+            let standings = self.watch.standings(&members, &waits_for, may_queue);
             let call = decide::Call {
                 has_signalled: self.watch.has_signalled(),
                 takes: self.takes,

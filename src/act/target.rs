@@ -153,6 +153,19 @@ impl Aim {
         needs::may_lock(relations, *mode)
     }
 
+    /// Whether this role could queue for what that session holds, by LOCK TABLE or, where it belongs to
+    /// the target, by the DDL that is about to come. Who could not must not have the server end
+    /// somebody for it either.
+    pub fn may_queue_for(&self, sighting: &Sighting, mode: LockMode) -> bool {
+        let relations = match (self, sighting.behind, &sighting.relation) {
+            (Aim::Relations { relations, .. }, None, _) => relations,
+            (_, _, Some(relation)) => std::slice::from_ref(relation),
+            (_, _, None) => return false,
+        };
+        let exists = |relation: &RelationId| catalog::relation(*relation).is_some();
+        relations.iter().all(exists) && needs::may_lock(relations, mode).is_ok()
+    }
+
     /// The relations to be locked, in the order in which to do so; none if no lock is taken.
     pub fn in_lock_order(&self) -> Vec<RelationId> {
         match self {

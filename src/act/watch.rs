@@ -5,7 +5,7 @@ use crate::decide::{Act, Hold, Means, Sent, Stance, Standing, are_kin, is_long};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::activity;
 use crate::policy::Policy;
-use crate::session::{Class, Identity, Judgement, Session, Timestamp};
+use crate::session::{Class, Identity, Judgement, Process, Session, Timestamp};
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -195,11 +195,13 @@ impl Watch {
     }
 
     /// These sessions, each once, as the decision needs them; `waits_for` as [`who_waits_for_whom`]
-    /// tells it of the same sightings.
+    /// tells it of the same sightings. `may_queue`: whether the caller could queue for what a session
+    /// holds there; asked only where that decides something.
     pub fn standings<'a>(
         &'a self,
         sightings: &[&Sighting],
         waits_for: &'a [Vec<usize>],
+        may_queue: impl Fn(&Sighting) -> bool,
     ) -> Vec<Standing<'a>> {
         each_session(sightings.iter().copied())
             .into_iter()
@@ -209,9 +211,13 @@ impl Watch {
                 let standing = self.standing(&self.tracks[*i]);
                 // It may hold one relation and be queued for another.
                 let hold = if granted { standing.hold } else { Hold::Queued };
+                let session = &sighting.session;
+                let is_only_to_yield =
+                    session.process == Process::AutovacuumWorker && !session.rights.signal;
                 Some(Standing {
                     hold,
                     waits_for,
+                    may_queue: is_only_to_yield && may_queue(sighting),
                     direct: sighting.behind.is_none(),
                     ..standing
                 })
@@ -245,6 +251,7 @@ impl Watch {
             outlasted: track.outlasted,
             watched: ago(track.first_seen),
             eta: self.now.and_then(|(_, stamp)| track.session.eta(stamp)),
+            may_queue: false,
             kin_sent: kin
                 .flat_map(|t| &t.sent)
                 .filter(|(_, at)| *at >= track.transaction_seen)

@@ -18,6 +18,7 @@ struct Member {
     direct: bool,
     outlasted: bool,
     eta: Option<Duration>,
+    may_queue: bool,
     waits_for: Vec<usize>,
 }
 
@@ -35,6 +36,7 @@ impl Member {
             outlasted: self.outlasted,
             watched: self.age,
             eta: self.eta,
+            may_queue: self.may_queue,
             kin_sent: None,
         }
     }
@@ -56,7 +58,7 @@ fn crowds() -> impl Strategy<Value = Vec<Member>> {
     });
     let one = (
         (class, 0u64..300, hold, any::<bool>(), sent),
-        any::<(bool, bool, bool, bool)>(),
+        any::<(bool, bool, bool, bool, bool)>(),
         (
             prop::bool::weighted(0.7),
             prop::bool::weighted(0.1),
@@ -74,7 +76,7 @@ fn crowds() -> impl Strategy<Value = Vec<Member>> {
                     i,
                     (
                         basics,
-                        (idle, prepared, see, signal),
+                        (idle, prepared, see, signal, may_queue),
                         (direct, outlasted, worker),
                         eta,
                         waits,
@@ -116,6 +118,7 @@ fn crowds() -> impl Strategy<Value = Vec<Member>> {
                         direct,
                         outlasted,
                         eta: eta.map(Duration::from_millis),
+                        may_queue,
                         waits_for: waits,
                     }
                 },
@@ -150,7 +153,7 @@ fn is_named(member: &Member, list: &Selectors) -> bool {
 
 /// Whether policy gives that one up and there is a way to make it let go.
 fn is_preemptable(member: &Member, policy: &Policy, stance: Stance) -> bool {
-    let can_yield = member.session.process == Process::AutovacuumWorker;
+    let can_yield = member.session.process == Process::AutovacuumWorker && member.may_queue;
     let is_reachable = member.session.rights.signal || can_yield;
     member.hold != Hold::Queued
         && is_named(member, &policy.preempt)

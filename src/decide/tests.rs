@@ -52,6 +52,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         outlasted: false,
         watched: age,
         eta: None,
+        may_queue: true,
     }
 }
 

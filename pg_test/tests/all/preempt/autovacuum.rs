@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use pg_test::{Cluster, Database, wait_until};
+use pg_test::{Cluster, Database, SessionOptions, wait_until};
 
 use super::scene::{Backup, SLOWLY, SOON, Trail, preempt, row_of, stays_true, verdict};
 use crate::world::{World, scenarios};
@@ -15,6 +15,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         an_autovacuum_worker_gives_way,
         a_spared_autovacuum_worker_is_not_made_to_yield_by_our_waiting,
         a_cancelled_worker_that_goes_on_elsewhere_is_left_in_peace,
+        the_server_ends_a_worker_only_for_who_could_queue_for_its_lock,
+        a_worker_that_is_spared_by_what_is_hidden_is_not_made_to_yield,
     ]
 }
 
@@ -153,4 +155,49 @@ fn a_cancelled_worker_that_goes_on_elsewhere_is_left_in_peace(world: &World) {
         || worker_now(&looker, other) == Some(worker),
     );
     assert_eq!(trail.victims(), [worker], "hit once");
+}
+
+/// Who has no right on the table could not have a worker ended by LOCK TABLE either.
+fn the_server_ends_a_worker_only_for_who_could_queue_for_its_lock(world: &World) {
+    let cluster = server(world);
+    let database = cluster.create_database().unwrap();
+    needy_table(&database, "t");
+    database
+        .session("setup")
+        .run("CREATE ROLE stranger LOGIN; CREATE ROLE writer LOGIN; GRANT UPDATE ON t TO writer");
+    let worker = worker_on(&database, "t");
+    let trail = Trail::from_now(&cluster);
+    let policy = |target: &str| {
+        preempt(&format!(
+            r#"{{{target}, "take_lock": false, "timeout": "500ms", "on_timeout": "report"}}"#
+        ))
+    };
+    let call = |role: &str, target: &str| {
+        let session = database.connect(SessionOptions::named("web").user(role));
+        let rows = session.unwrap().run(&policy(target));
+        verdict(&rows, worker).to_owned()
+    };
+    for target in [r#""relations": ["t"]"#, r#""relations": "all""#] {
+        assert_eq!(call("stranger", target), "not permitted", "{target}");
+    }
+    assert!(!trail.text().contains("cancel"), "{}", trail.text());
+    assert_eq!(call("writer", r#""relations": "all""#), "cancelled");
+    assert!(trail.text().contains("canceling autovacuum task"));
+}
+
+fn a_worker_that_is_spared_by_what_is_hidden_is_not_made_to_yield(world: &World) {
+    let cluster = server(world);
+    let database = cluster.create_database().unwrap();
+    needy_table(&database, "t");
+    database
+        .session("setup")
+        .run("CREATE ROLE deployer LOGIN; ALTER TABLE t OWNER TO deployer");
+    let worker = worker_on(&database, "t");
+    let trail = Trail::from_now(&cluster);
+    let session = database.connect(SessionOptions::named("migration").user("deployer"));
+    let rows = session.unwrap().run(&preempt(
+        r#"{"relations": ["t"], "spare": [{"query": "*VACUUM*"}], "timeout": "500ms", "on_timeout": "report"}"#,
+    ));
+    assert_eq!(verdict(&rows, worker), "spared");
+    assert!(!trail.text().contains("cancel"), "{}", trail.text());
 }
