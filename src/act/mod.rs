@@ -165,21 +165,29 @@ impl Call<'_> {
     }
 
     /// A holder that is not preempted and itself waits for this transaction will wait for ever, and
-    /// so would we.
+    /// so would we; and one that is only in the way of somebody in the queue, if we wait for it. Its own
+    /// check for deadlocks would find our wait, and end it for that.
     fn refuse_deadlock(
         &self,
         sightings: &[Sighting],
         decisions: &[(Vec<Identity>, Decision)],
     ) -> Result<(), Error> {
-        let holders: HashSet<Identity> = sightings
-            .iter()
-            .filter(|s| s.granted && s.behind.is_none() && s.session.waits_for_a_lock())
-            .map(|s| s.session.identity)
-            .collect();
+        // Each holder that waits, and whether it is in the way of the target itself.
+        let mut holders: HashMap<Identity, bool> = HashMap::new();
+        for sighting in sightings {
+            if sighting.granted && sighting.session.waits_for_a_lock() {
+                *holders.entry(sighting.session.identity).or_default() |= sighting.behind.is_none();
+            }
+        }
+        let is_waited_for = |who: &Identity, stance: &Stance| match (holders.get(who), stance) {
+            (None, _) | (_, Stance::Preempt(_)) => false,
+            (Some(false), Stance::Queued | Stance::Helped | Stance::Beside) => false,
+            (Some(_), _) => true,
+        };
         let waiting: Vec<Identity> = decisions
             .iter()
             .flat_map(|(who, decision)| who.iter().zip(&decision.stances))
-            .filter(|(who, stance)| holders.contains(who) && !matches!(stance, Stance::Preempt(_)))
+            .filter(|(who, stance)| is_waited_for(who, stance))
             .map(|(who, _)| *who)
             .collect();
         let own = process::own_pid();

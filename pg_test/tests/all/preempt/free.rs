@@ -18,6 +18,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_migration_queued_behind_us_and_a_backup_is_no_obstacle,
         a_holder_that_waits_for_us_is_a_deadlock,
         the_application_is_not_ended_for_waiting_on_us,
+        one_behind_the_queue_that_waits_for_us_is_a_deadlock,
     ]
 }
 
@@ -144,4 +145,31 @@ fn the_application_is_not_ended_for_waiting_on_us(world: &World) {
     assert_eq!(error.code().unwrap().code(), "40P01", "{error:?}");
     migration.run("ROLLBACK");
     assert_eq!(read.rows(SOON).value(), Some("10"));
+}
+
+/// It holds nothing that conflicts with our lock, but keeps somebody in the queue whose request does.
+fn one_behind_the_queue_that_waits_for_us_is_a_deadlock(world: &World) {
+    let database = world.database();
+    table(&database, "ours", 10);
+    table(&database, "theirs", 10);
+    let migration = database.session("migration");
+    migration.run("BEGIN; LOCK TABLE ours");
+    let other = database.session("other migration");
+    other.run("BEGIN; LOCK TABLE theirs IN SHARE MODE");
+    let writer = database.session("web");
+    let write = writer.spawn("INSERT INTO theirs VALUES (0, '')");
+    write.wait_until_queued();
+    let call = migration.spawn(preempt(
+        r#"{"relations": ["theirs"], "mode": "SHARE", "timeout": "10s"}"#,
+    ));
+    pg_test::wait_until("the call waits for it", SOON, || {
+        call.wait_event().is_some_and(|(kind, _)| kind == "Lock")
+    });
+    let read = other.spawn("SELECT count(*) FROM ours");
+    let error = call.wait(SOON).unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "40P01", "{error:?}");
+    migration.run("ROLLBACK");
+    assert_eq!(read.rows(SOON).value(), Some("10"), "it was not ended");
+    other.run("COMMIT");
+    write.rows(SOON);
 }
