@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::pg::take::{self, Attempt};
 use crate::pg::wait;
 use crate::session::Process;
-use crate::survey::Sighting;
-use std::time::Duration;
+use crate::survey::{self, Sighting};
+use std::time::{Duration, Instant};
 
 /// How long the lock is queued for at most while others let go, or have gone.
 const GAP: Duration = Duration::from_millis(10);
@@ -109,7 +109,11 @@ impl Call<'_> {
             self.backoff.spent(now, stalled, fastrand::f64());
             return Ok(false);
         }
-        self.nobody_is_waited_for()?;
+        // Whoever held one of these locks has let go, though his transaction may go on: he has rolled
+        // back to a savepoint.
+        let mut still_there = survey::still_there(self.watch.present_ones())?;
+        still_there.retain(|who| self.watch.is_behind(*who));
+        self.watch.no_longer_waited_for(&still_there);
         Ok(true)
     }
 }

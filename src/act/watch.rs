@@ -136,6 +136,12 @@ impl Watch {
         }
     }
 
+    /// Whether that one is not in the way of the target itself, but only of somebody who is.
+    pub fn is_behind(&self, who: Identity) -> bool {
+        let track = self.by_identity.get(&who).map(|i| &self.tracks[*i]);
+        track.is_some_and(|track| track.through.is_some())
+    }
+
     /// Which track is that session's: the one it has, or a new one.
     fn place(&mut self, sighting: &Sighting, granted: bool, now: Instant) -> usize {
         let identity = sighting.session.identity;

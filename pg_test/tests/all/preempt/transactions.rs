@@ -20,6 +20,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_lock_timeout_neither_ends_the_wait_nor_is_changed_by_it,
         without_the_lock_it_assigns_no_transaction_id,
         an_interrupted_call_that_is_caught_leaves_no_subtransaction,
+        who_lets_go_and_stays_in_his_transaction_has_finished,
     ]
 }
 
@@ -198,4 +199,19 @@ fn an_interrupted_call_that_is_caught_leaves_no_subtransaction(world: &World) {
         assert_eq!(migration.take_notices().len(), 0);
     }
     assert!(application.goes_on());
+}
+
+fn who_lets_go_and_stays_in_his_transaction_has_finished(world: &World) {
+    let database = world.database();
+    table(&database, "t", 10);
+    let migration = database.session("migration");
+    migration.run("BEGIN");
+    let other = database.session("web");
+    other.run("BEGIN; SAVEPOINT s; SELECT FROM t");
+    let call = migration.spawn(preempt(r#"{"relations": ["t"], "max_stall": "900ms"}"#));
+    call.wait_until_queued();
+    other.run("ROLLBACK TO s");
+    let rows = call.rows(SOON);
+    assert_eq!(verdict(&rows, other.pid()), "finished", "{rows:?}");
+    other.run("COMMIT");
 }
