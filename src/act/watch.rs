@@ -156,7 +156,8 @@ impl Watch {
         // that is in no transaction any more may just be letting go.
         let is_new_start = !identity.is_outside_transaction();
         let again = self.tracks.iter().rposition(|t| {
-            let was_cancelled = t.sent.last().is_some_and(|(act, _)| *act == Act::Cancel);
+            let last = t.sent.last().map(|(act, _)| *act);
+            let was_cancelled = matches!(last, Some(Act::Cancel | Act::Yield));
             !(was_cancelled && is_new_start)
                 && identity.pid().is_some()
                 && t.session.identity.pid() == identity.pid()
