@@ -283,8 +283,12 @@ impl Call<'_> {
             .min(self.progress.until_next());
         match awaited.first() {
             Some((who, why)) => {
+                let start = Instant::now();
                 let has_ended = self.wait(*who, *why, limit);
                 self.has_gap = has_ended && self.is_alone(*who, decisions);
+                if !self.has_gap && *why != Await::Signalled {
+                    self.pace(start, limit);
+                }
             }
             None => wait::sleep(left.min(self.poll)),
         }
@@ -392,6 +396,15 @@ impl Call<'_> {
             // Shorter than deadlock_timeout, or a session that comes to wait for us would be the one
             // to find the deadlock, and to be ended for it.
             wait::for_transaction(who, limit.min(wait::deadlock_timeout() / 2))
+        }
+    }
+
+    /// Has at least [`Call::poll`] pass since `start`, but no more than `limit`: where many come and go,
+    /// one of them always ends, and to look each time would keep a processor busy.
+    fn pace(&self, start: Instant, limit: Duration) {
+        let rest = self.poll.min(limit).saturating_sub(start.elapsed());
+        if !rest.is_zero() {
+            wait::sleep(rest);
         }
     }
 

@@ -55,13 +55,12 @@ impl Call<'_> {
             let is_worker = s.session.process == Process::AutovacuumWorker;
             s.granted && !is_worker && !s.session.identity.is_outside_transaction()
         });
-        match holder {
-            Some(holder) => {
-                let limit = limit.min(wait::deadlock_timeout() / 2);
-                wait::for_transaction(holder.session.identity, limit);
-            }
-            None => wait::sleep(limit.min(self.poll)),
+        let start = Instant::now();
+        if let Some(holder) = holder {
+            let limit = limit.min(wait::deadlock_timeout() / 2);
+            wait::for_transaction(holder.session.identity, limit);
         }
+        self.pace(start, limit);
     }
 
     /// Tries to take the lock before another look, because those in the way are just letting go, and
