@@ -134,8 +134,9 @@ impl Watch {
             .filter(|t| t.gone.is_none() && t.hold != Hold::Queued)
     }
 
-    /// Who is still in the way and why, a line each, for the DETAIL of an error.
-    pub fn remaining(&self) -> String {
+    /// Who is still in the way and why, a line each, for the DETAIL of an error. `helps`: the call is
+    /// for another session.
+    pub fn remaining(&self, helps: bool) -> String {
         const SHOWN: usize = 20;
         let mut lines: Vec<String> = self
             .remaining_tracks()
@@ -162,11 +163,10 @@ impl Watch {
             lines.truncate(SHOWN);
             lines.push(format!("And {more} more."));
         }
-        if lines.is_empty() {
-            "Nobody holds a conflicting lock any more, but the session that waits has not gone on."
-                .into()
-        } else {
-            lines.join("\n")
+        match (lines.is_empty(), helps) {
+            (true, true) => "Nobody holds a conflicting lock any more, but the session that waits has not gone on.".into(),
+            (true, false) => "Nobody held a conflicting lock at the last look, but others came in between.".into(),
+            (false, _) => lines.join("\n"),
         }
     }
 

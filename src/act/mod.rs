@@ -140,6 +140,7 @@ impl Call<'_> {
         };
         self.progress
             .finish(&self.aim, &self.watch, how, self.start.elapsed());
+        let helps = matches!(self.aim, Aim::Waiter { .. });
         match (end, self.policy.on_timeout) {
             (End::Free, _) | (_, OnTimeout::Report) => Ok(self.watch.rows()),
             (End::TimeUp, OnTimeout::Error) => Err(Error::NotFree {
@@ -149,7 +150,7 @@ impl Call<'_> {
                     self.aim,
                     report::in_words(self.policy.timeout)
                 ),
-                detail: self.watch.remaining(),
+                detail: self.watch.remaining(helps),
                 hint: self.watch.advice(),
             }),
             (End::TooMany { needed, allowed }, OnTimeout::Error) => Err(Error::NotFree {
@@ -158,7 +159,7 @@ impl Call<'_> {
                     self.aim,
                     report::count(needed, "victim")
                 ),
-                detail: self.watch.remaining(),
+                detail: self.watch.remaining(helps),
                 hint: "See who they are with \"dry_run\", then raise max_victims or wait for a better time.".into(),
             }),
         }
