@@ -176,8 +176,9 @@ impl Call<'_> {
         // Each holder that waits, and whether it is in the way of the target itself.
         let mut holders: HashMap<Identity, bool> = HashMap::new();
         for sighting in sightings {
-            if sighting.granted && sighting.session.waits_for_a_lock() {
-                *holders.entry(sighting.session.identity).or_default() |= sighting.behind.is_none();
+            let who = sighting.session.identity;
+            if sighting.granted && who.pid().is_some_and(process::waits) {
+                *holders.entry(who).or_default() |= sighting.behind.is_none();
             }
         }
         let is_waited_for = |who: &Identity, stance: &Stance| match (holders.get(who), stance) {

@@ -109,11 +109,22 @@ pub fn exists(pid: i32) -> bool {
     !find(pid).is_null()
 }
 
-/// Whether the process with that pid waits for a heavyweight lock; of a parallel query, its leader.
+/// Whether the process with that pid waits for a heavyweight lock, or a member of the parallel query
+/// that it leads does.
 pub fn waits(pid: i32) -> bool {
     let proc = find(pid);
-    // SAFETY: in the array of processes; a pointer that is only compared.
-    !proc.is_null() && unsafe { !(&raw const (*proc).waitLock).read_volatile().is_null() }
+    if proc.is_null() {
+        return false;
+    }
+    // SAFETY: in the array of processes, as all of them are; pointers that are only compared.
+    unsafe {
+        let waits =
+            |proc: *mut pg_sys::PGPROC| !(&raw const (*proc).waitLock).read_volatile().is_null();
+        let leader =
+            |proc: *mut pg_sys::PGPROC| (&raw const (*proc).lockGroupLeader).read_volatile();
+        waits(proc)
+            || leader(proc) == proc && all().any(|member| leader(member) == proc && waits(member))
+    }
 }
 
 /// What the array of processes tells of a pid.

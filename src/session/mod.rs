@@ -173,11 +173,6 @@ impl Session {
         self.state == Some(State::Idle) || self.is_idle_in_transaction()
     }
 
-    /// Whether it waits for a heavyweight lock.
-    pub fn waits_for_a_lock(&self) -> bool {
-        self.wait_event_type.as_deref() == Some("Lock")
-    }
-
     /// How old its transaction is at `now`, where the server tells.
     pub fn transaction_age(&self, now: Timestamp) -> Option<Duration> {
         self.xact_start.map(|start| now.since(start))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use pg_test::Database;
+use pg_test::{Database, SessionOptions};
 
 use super::scene::{Backup, Holder, SLOWLY, SOON, Trail, preempt, table, verdict};
 use crate::world::{World, scenarios};
@@ -19,6 +19,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_holder_that_waits_for_us_is_a_deadlock,
         the_application_is_not_ended_for_waiting_on_us,
         one_behind_the_queue_that_waits_for_us_is_a_deadlock,
+        a_parallel_query_whose_worker_waits_for_us_is_a_deadlock,
     ]
 }
 
@@ -172,4 +173,41 @@ fn one_behind_the_queue_that_waits_for_us_is_a_deadlock(world: &World) {
     assert_eq!(read.rows(SOON).value(), Some("10"), "it was not ended");
     other.run("COMMIT");
     write.rows(SOON);
+}
+
+/// Its leader waits for its workers, and for no lock.
+fn a_parallel_query_whose_worker_waits_for_us_is_a_deadlock(world: &World) {
+    let database = world.database();
+    table(&database, "ours", 10);
+    table(&database, "theirs", 10_000);
+    database.session("setup").run(
+        "CREATE FUNCTION peek(int) RETURNS int LANGUAGE plpgsql PARALLEL SAFE AS \
+         $$ BEGIN PERFORM count(*) FROM ours; RETURN 1; END $$; ANALYZE theirs",
+    );
+    let migration = database.session("migration");
+    migration.run("BEGIN; LOCK TABLE ours");
+    let settings = [
+        ("parallel_setup_cost", "0"),
+        ("parallel_tuple_cost", "0"),
+        ("min_parallel_table_scan_size", "0"),
+        ("parallel_leader_participation", "off"),
+    ];
+    let options = settings
+        .iter()
+        .fold(SessionOptions::named("web"), |options, (name, value)| {
+            options.set(name, value)
+        });
+    let other = database.connect(options).unwrap();
+    let read = other.spawn("SELECT count(peek(i)) FROM theirs");
+    pg_test::wait_until("a worker waits, and its leader for it", SOON, || {
+        let waits = database.ask(&format!(
+            "SELECT 1 FROM pg_stat_activity WHERE leader_pid = {} AND wait_event_type = 'Lock'",
+            other.pid()
+        ));
+        !waits.is_empty() && read.wait_event().is_some_and(|(kind, _)| kind == "IPC")
+    });
+    let error = migration.error(&preempt(r#"{"relations": ["theirs"], "timeout": "5s"}"#));
+    assert_eq!(error.code().code(), "40P01", "{error:?}");
+    migration.run("ROLLBACK");
+    assert_eq!(read.rows(SOON).value(), Some("10000"));
 }
