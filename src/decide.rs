@@ -30,6 +30,8 @@ pub struct Standing<'a> {
     pub direct: bool,
     /// Which of the others (by their places) stand in the way of what it waits for itself.
     pub waits_for: &'a [usize],
+    /// It waits for the caller's own transaction.
+    pub waits_for_us: bool,
     /// It has held on through an attempt to take the lock: it is long, whatever its age.
     pub outlasted: bool,
     /// How long this session has been watched.
@@ -185,14 +187,47 @@ pub fn decide(standings: &[Standing<'_>], policy: &Policy, call: Call) -> Decisi
     }
     leave_aside(standings, &mut stances);
     let step = step(standings, &stances, policy, call);
-    let all_short = standings.iter().zip(&stances).all(|(standing, stance)| {
-        matches!(stance, Stance::Queued | Stance::Beside) || !is_long(standing, *stance, policy)
-    });
+    let ahead = long_ones_ahead(standings, &stances, policy);
+    let all_short = ahead.is_empty()
+        && standings.iter().zip(&stances).all(|(standing, stance)| {
+            matches!(stance, Stance::Queued | Stance::Beside) || !is_long(standing, *stance, policy)
+        });
     Decision {
         stances,
         step,
         all_short,
     }
+}
+
+/// Long ones in the target's own queues, who are granted before us: to queue behind them would be to
+/// queue behind long holders. A request that waits for the caller's own transaction is not ahead of it
+/// (`ProcSleep` in `proc.c`), nor is one that is queued behind such a one.
+fn long_ones_ahead(standings: &[Standing<'_>], stances: &[Stance], policy: &Policy) -> Vec<usize> {
+    let mut behind_us: Vec<bool> = standings.iter().map(|s| s.waits_for_us).collect();
+    for _ in 0..standings.len() {
+        let mut has_more = false;
+        for (i, standing) in standings.iter().enumerate() {
+            let follows = |other: &usize| {
+                behind_us.get(*other) == Some(&true) && stances[*other] == Stance::Queued
+            };
+            if !behind_us[i] && standing.waits_for.iter().any(follows) {
+                behind_us[i] = true;
+                has_more = true;
+            }
+        }
+        if !has_more {
+            break;
+        }
+    }
+    (0..standings.len())
+        .filter(|i| {
+            let standing = &standings[*i];
+            stances[*i] == Stance::Queued
+                && standing.direct
+                && !behind_us[*i]
+                && is_long(standing, stances[*i], policy)
+        })
+        .collect()
 }
 
 /// Whether somebody is preempted whom this one waits for, directly or through others who are not.
@@ -455,6 +490,14 @@ fn step(standings: &[Standing<'_>], stances: &[Stance], policy: &Policy, call: C
         },
         // Having one yield takes long, and nothing else can be done meanwhile.
         () if !yielding.is_empty() => Step::Preempt(yielding),
+        () if call.takes => match long_ones_ahead(standings, stances, policy) {
+            ahead if ahead.is_empty() => Step::Clear,
+            ahead => Step::Await {
+                whom: ahead,
+                why: Await::Staying,
+                within: None,
+            },
+        },
         () => Step::Clear,
     }
 }

@@ -12,6 +12,11 @@ use crate::session::{Identity, Judgement, Session, judge};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+mod follow;
+
+use follow::Followed;
+pub use follow::who_waits_for;
+
 /// Above so many locks, one copy of the lock table costs less than asking for each of them.
 const MANY: usize = 50;
 
@@ -41,6 +46,8 @@ pub struct Sighting {
     /// Who waits for it in turn, if this is not in the way of the target itself but of what stands
     /// there.
     pub behind: Option<Identity>,
+    /// It waits for this very transaction.
+    pub waits_for_us: bool,
 }
 
 /// What a session waits for, and who stands in its way.
@@ -54,12 +61,12 @@ pub struct Waiting {
 
 /// Who is in the way of these locks: in the order of the needs, holders before the queue.
 pub fn in_way(way: Way<'_>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
-    described(met(found_in(way)), rules)
+    described(Followed::none(found_in(way)), rules)
 }
 
 /// The same, and those whom these wait for themselves, at any distance.
 pub fn in_way_and_behind(way: Way<'_>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
-    described(and_behind(found_in(way)), rules)
+    described(Followed::all(found_in(way)), rules)
 }
 
 /// What a server process waits for and who stands in its way, those included whom these wait for in
@@ -73,7 +80,7 @@ pub fn in_way_of(pid: i32, rules: &Rules) -> Result<Option<Waiting>, Error> {
     found.retain(|f| f.who.pid() != own);
     Ok(Some(Waiting {
         wait,
-        sightings: described(and_behind(found), rules)?,
+        sightings: described(Followed::all(found), rules)?,
         for_us,
     }))
 }
@@ -129,63 +136,6 @@ fn is_user_relation(tag: LockTag) -> bool {
         .is_some_and(|(db, relation)| db == catalog::database() && relation >= FIRST_USER_RELATION)
 }
 
-/// One in the way of the target or, where a waiter is given, of that one.
-type Found = (InWay, Option<Identity>);
-
-fn met(found: Vec<InWay>) -> Vec<Found> {
-    found.into_iter().map(|found| (found, None)).collect()
-}
-
-/// Adds those whom these wait for, each with its waiter: a request is gone from the queue, and a
-/// holder that waits goes on, once what they wait for has let go. This session is nobody's obstacle
-/// here: who waits for it, or behind it, is not in its way.
-fn and_behind(found: Vec<InWay>) -> Vec<Found> {
-    let own = Some(process::own_pid());
-    let mut found = met(found);
-    // A holder may be found with thousands of relations, and is asked once.
-    let mut asked: HashSet<(Identity, bool)> = HashSet::new();
-    let mut followed: HashSet<Identity> = HashSet::new();
-    let mut next = 0;
-    while next < found.len() {
-        let (InWay { who, granted, .. }, _) = found[next];
-        next += 1;
-        let Some(pid) = who.pid().filter(|_| asked.insert((who, granted))) else {
-            continue;
-        };
-        if granted && !process::waits(pid) || !followed.insert(who) {
-            continue;
-        }
-        wait::answer_interrupts();
-        let ahead = locks::in_way_of(pid)
-            .into_iter()
-            .flat_map(|(_, found)| found);
-        found.extend(
-            ahead
-                .filter(|ahead| ahead.who.pid() != own)
-                .map(|ahead| (ahead, Some(who))),
-        );
-    }
-    found
-}
-
-/// Which of these sessions waits, at any distance, for the process with that pid.
-pub fn who_waits_for(sessions: &[Identity], pid: i32) -> Option<Identity> {
-    let mut seen: HashSet<i32> = HashSet::new();
-    sessions.iter().copied().find(|session| {
-        let mut next: Vec<i32> = session.pid().into_iter().collect();
-        while let Some(waiter) = next.pop() {
-            if waiter == pid {
-                return true;
-            }
-            if waiter != 0 && seen.insert(waiter) {
-                wait::answer_interrupts();
-                next.extend(locks::blocking_pids(waiter));
-            }
-        }
-        false
-    })
-}
-
 /// Those of them whose transactions go on.
 pub fn still_there(mut identities: Vec<Identity>) -> Result<Vec<Identity>, Error> {
     // Prepared ones are found only if they are still there, processes whatever they do now.
@@ -208,7 +158,11 @@ fn is_current(who: Identity) -> bool {
 }
 
 /// Fills in what is known of the sessions, and leaves out those that have gone meanwhile.
-fn described(found: Vec<Found>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
+fn described(followed: Followed, rules: &Rules) -> Result<Vec<Sighting>, Error> {
+    let Followed {
+        found,
+        waiting_for_us,
+    } = followed;
     if found.is_empty() {
         return Ok(vec![]);
     }
@@ -244,6 +198,7 @@ fn described(found: Vec<Found>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
                 session: Rc::clone(session),
                 judgement: *judgement,
                 behind,
+                waits_for_us: waiting_for_us.contains(&f.who),
             })
         })
         .collect())

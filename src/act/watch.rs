@@ -226,6 +226,7 @@ impl Watch {
                     waits_for,
                     may_queue: is_only_to_yield && may_queue(sighting),
                     direct: sighting.behind.is_none(),
+                    waits_for_us: sighting.waits_for_us,
                     ..standing
                 })
             })
@@ -255,6 +256,7 @@ impl Watch {
             }),
             direct: true,
             waits_for: &[],
+            waits_for_us: false,
             outlasted: track.outlasted,
             watched: ago(track.first_seen),
             eta: self.now.and_then(|(_, stamp)| track.session.eta(stamp)),
@@ -377,11 +379,12 @@ pub fn who_waits_for_whom(sightings: &[&Sighting]) -> Vec<Vec<usize>> {
         .map(|(i, (sighting, _))| (sighting.session.identity, i))
         .collect();
     let mut waits = vec![vec![]; sessions.len()];
+    let mut seen: HashSet<(usize, usize)> = HashSet::new();
     for sighting in sightings {
         let waiter = sighting.behind.and_then(|waiter| places.get(&waiter));
         let ahead = places[&sighting.session.identity];
         if let Some(waiter) = waiter
-            && !waits[*waiter].contains(&ahead)
+            && seen.insert((*waiter, ahead))
         {
             waits[*waiter].push(ahead);
         }

@@ -33,6 +33,7 @@ impl Member {
             sent: self.sent,
             direct: self.direct,
             waits_for: &self.waits_for,
+            waits_for_us: false,
             outlasted: self.outlasted,
             watched: self.age,
             eta: self.eta,
@@ -239,11 +240,12 @@ proptest! {
         let standings: Vec<Standing<'_>> = crowd.iter().map(Member::standing).collect();
         let decision = decide(&standings, &policy, Call { has_signalled, takes: true });
         if decision.step != Step::Clear { return Ok(()) }
-        for (member, stance) in crowd.iter().zip(&decision.stances) {
-            if member.direct && member.hold != Hold::Queued {
-                prop_assert!(!is_preemptable(member, &policy, *stance), "{member:?}");
-                prop_assert!(!is_long(member, &policy), "{member:?}");
-            }
+        for (member, stance) in crowd.iter().zip(&decision.stances).filter(|(m, _)| m.direct) {
+            prop_assert!(!is_preemptable(member, &policy, *stance), "{member:?}");
+            // Whoever is queued is spared or not once he holds.
+            let is_spared = is_named(member, &policy.spare);
+            let is_queued_and_spared = member.hold == Hold::Queued && is_spared;
+            prop_assert!(is_queued_and_spared || !is_long(member, &policy), "{member:?}");
         }
     }
 

@@ -49,6 +49,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         kin_sent: None,
         direct: true,
         waits_for: &[],
+        waits_for_us: false,
         outlasted: false,
         watched: age,
         eta: None,
@@ -145,6 +146,8 @@ fn all_are_short_while_nobody_in_the_way_is_long_whatever_is_done_about_him() {
     ]));
     let mut queued = standing(&app, Class::Application, SECOND);
     queued.hold = Hold::Queued;
+    assert!(!all_short(&[newcomer, queued]), "it is granted before us");
+    queued.waits_for_us = true;
     assert!(all_short(&[newcomer, queued]));
 }
 
@@ -390,6 +393,34 @@ fn the_queue_is_for_short_ones_only() {
         };
         assert_eq!((whom, why), (vec![1], Await::Staying));
     }
+}
+
+#[test]
+fn who_is_queued_ahead_and_long_is_let_pass_unless_he_waits_for_us() {
+    let (migration, reader) = (application(1), application(2));
+    let queued = Standing {
+        hold: Hold::Queued,
+        waits_for: &[1],
+        ..standing(&migration, Class::Application, SECOND)
+    };
+    let young = standing(&reader, Class::Application, Duration::from_millis(20));
+    let decision = decide(&[queued, young], &policy(), TAKES);
+    assert!(!decision.all_short);
+    let Step::Await { whom, why, .. } = decision.step else {
+        panic!("{decision:?}")
+    };
+    assert_eq!((whom, why), (vec![0], Await::Staying));
+    let behind_us = Standing {
+        waits_for_us: true,
+        ..queued
+    };
+    let behind_that = Standing {
+        waits_for: &[0],
+        ..queued
+    };
+    let decision = decide(&[behind_us, behind_that], &policy(), TAKES);
+    assert_eq!(decision.step, Step::Clear);
+    assert!(decision.all_short);
 }
 
 #[test]

@@ -301,6 +301,26 @@ pub fn is_being_let_go(needed: impl Fn(LockTag) -> Option<LockMode>) -> bool {
         .any(|found| found.granted && found.who.is_outside_transaction())
 }
 
+/// What the process with that pid waits for, at a glance: should the wait end at this instant, it may
+/// be another lock's name.
+pub fn awaited(pid: i32) -> Option<Wait> {
+    let proc = process::find(pid);
+    if proc.is_null() {
+        return None;
+    }
+    // SAFETY: `proc` is in the array of processes. A pointer that has been that of a lock always points
+    // into the shared lock table, which stays mapped: see `queue`.
+    unsafe {
+        let lock = (&raw const (*proc).waitLock).read_volatile();
+        if lock.is_null() {
+            return None;
+        }
+        let tag = from_server(&(&raw const (*lock).tag).read_volatile());
+        let mode = LockMode::from_number((&raw const (*proc).waitLockMode).read_volatile())?;
+        Some(Wait { tag, mode })
+    }
+}
+
 /// What a server process waits for, and who stands in its way, as `pg_blocking_pids` judges it. This
 /// session itself may be among them. None while it does not wait for a lock.
 ///

@@ -82,7 +82,7 @@ pub(super) fn in_slot(transaction: VirtualTransaction) -> Option<Identity> {
 }
 
 /// The process with that pid, auxiliary ones included; null if there is none.
-fn find(pid: i32) -> *mut pg_sys::PGPROC {
+pub(super) fn find(pid: i32) -> *mut pg_sys::PGPROC {
     // SAFETY: both search an array of processes under its lock, for any number.
     unsafe {
         let proc = pg_sys::BackendPidGetProc(pid);

@@ -1,0 +1,92 @@
+//! Following those in the way who wait themselves to what they wait for.
+
+use crate::lock::{LockMode, LockTag};
+use crate::pg::locks::{self, InWay};
+use crate::pg::{process, wait};
+use crate::session::Identity;
+use std::collections::{HashMap, HashSet};
+
+/// After so many waiters, one more that waits for the same lock in the same mode is not asked for
+/// himself: those who hold it are known, and hundreds may be queued for one row.
+const EXACT: usize = 20;
+
+/// Those in the way, and those whom they wait for.
+pub struct Followed {
+    /// Each with the one that it is in the way of; with none, it is in the way of the target itself.
+    pub found: Vec<(InWay, Option<Identity>)>,
+    /// Who of them waits for this very transaction.
+    pub waiting_for_us: HashSet<Identity>,
+}
+
+impl Followed {
+    /// These alone.
+    pub fn none(found: Vec<InWay>) -> Followed {
+        Followed {
+            found: found.into_iter().map(|found| (found, None)).collect(),
+            waiting_for_us: HashSet::new(),
+        }
+    }
+
+    /// And those whom these wait for, at any distance, each with its waiter: a request is gone from
+    /// the queue, and a holder that waits goes on, once what they wait for has let go. This session
+    /// is nobody's obstacle here: who waits for it, or behind it, is not in its way.
+    pub fn all(found: Vec<InWay>) -> Followed {
+        let own = Some(process::own_pid());
+        let mut all = Followed::none(found);
+        // A holder may be found with thousands of relations, and is asked once.
+        let mut asked: HashSet<(Identity, bool)> = HashSet::new();
+        let mut waiters: HashSet<Identity> = HashSet::new();
+        let mut holders: HashMap<(LockTag, LockMode), Vec<InWay>> = HashMap::new();
+        let mut next = 0;
+        while next < all.found.len() {
+            let (InWay { who, granted, .. }, _) = all.found[next];
+            next += 1;
+            let Some(pid) = who.pid().filter(|_| asked.insert((who, granted))) else {
+                continue;
+            };
+            if granted && !process::waits(pid) || !waiters.insert(who) {
+                continue;
+            }
+            wait::answer_interrupts();
+            let same = locks::awaited(pid).filter(|_| waiters.len() > EXACT);
+            let same = same.and_then(|wait| holders.get(&(wait.tag, wait.mode)));
+            let ahead = match same {
+                Some(known) => known.iter().filter(|h| h.who != who).copied().collect(),
+                None => {
+                    let Some((wait, ahead)) = locks::in_way_of(pid) else {
+                        continue;
+                    };
+                    let holding = ahead.iter().filter(|ahead| ahead.granted).copied();
+                    holders.insert((wait.tag, wait.mode), holding.collect());
+                    ahead
+                }
+            };
+            for ahead in ahead {
+                if ahead.who.pid() == own {
+                    all.waiting_for_us.insert(who);
+                } else {
+                    all.found.push((ahead, Some(who)));
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Which of these sessions waits, at any distance, for the process with that pid.
+pub fn who_waits_for(sessions: &[Identity], pid: i32) -> Option<Identity> {
+    let mut seen: HashSet<i32> = HashSet::new();
+    sessions.iter().copied().find(|session| {
+        let mut next: Vec<i32> = session.pid().into_iter().collect();
+        while let Some(waiter) = next.pop() {
+            if waiter == pid {
+                return true;
+            }
+            if waiter != 0 && seen.insert(waiter) {
+                wait::answer_interrupts();
+                next.extend(locks::blocking_pids(waiter));
+            }
+        }
+        false
+    })
+}
