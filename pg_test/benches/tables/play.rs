@@ -6,6 +6,7 @@ use pg_test::{Backup, Cluster, Database, During, Failure, ParallelDump, wait_unt
 
 use crate::application::{Application, Felt, Load};
 use crate::figures::{Spread, ms, seconds, spread};
+use crate::sheet;
 use crate::trail::{Killed, Trail};
 use crate::ways::{Migration, Way};
 use crate::world::{TABLE, UNDO};
@@ -115,6 +116,11 @@ impl Scene<'_> {
         let felt = application.stop(start);
         obstacle.end(self.database);
         self.database.session("setup").run(UNDO);
+        sheet::progress(&format!(
+            "{}: {}",
+            way.name,
+            took.map_or_else(|| "given up".to_owned(), seconds)
+        ));
         let record = Record {
             name: way.name,
             took,

@@ -1,5 +1,6 @@
 //! What is printed: aligned Markdown tables, and below each the targets with `ok` or `MISSED`.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use crate::figures::seconds;
@@ -84,5 +85,12 @@ impl Sheet {
     pub fn end(&self, took: Duration) {
         let of = self.met + self.missed;
         println!("{} of {of} targets met, in {}.", self.met, seconds(took));
+    }
+}
+
+/// Tells a person who waits at a terminal that something has been done.
+pub fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("  {what}");
     }
 }

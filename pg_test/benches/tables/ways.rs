@@ -128,25 +128,26 @@ impl From<Error> for Stop {
     }
 }
 
+/// Of the longest pause: both take any from 0 to 1, and this is the mean, so that luck decides nothing.
+const JITTER: f64 = 0.5;
+
 fn plain(migration: &mut Migration) -> Result<(), Stop> {
     Ok(migration.run(DDL)?)
 }
 
 fn retry_500(migration: &mut Migration) -> Result<(), Stop> {
     migration.run("SET lock_timeout = '500ms'")?;
-    let mut dice = fastrand::Rng::with_seed(1);
     retry(migration, |tries| {
         let longest = 2f64.powi(tries).min(60.0);
-        Duration::from_secs_f64(dice.f64() * longest)
+        Duration::from_secs_f64(JITTER * longest)
     })
 }
 
 fn retry_200(migration: &mut Migration) -> Result<(), Stop> {
     migration.run("SET lock_timeout = '200ms'")?;
-    let mut dice = fastrand::Rng::with_seed(1);
     retry(migration, |tries| {
         let longest = (0.01 * 2f64.powi(tries)).min(60.0);
-        Duration::from_secs_f64((dice.f64() * longest).ceil())
+        Duration::from_secs_f64((JITTER * longest).ceil())
     })
 }
 

@@ -38,7 +38,7 @@ impl World {
     pub fn describe(&self) -> String {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         format!(
-            "PostgreSQL {}, {processors} processors, lockguard built for release; all servers and clients share the machine.",
+            "{}, {processors} processors, lockguard built for release; all servers and clients share the machine.",
             self.installation.postgres().version
         )
     }
