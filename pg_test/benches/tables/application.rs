@@ -115,9 +115,8 @@ impl Application {
             .threads
             .drain(..)
             .filter_map(|thread| thread.join().ok());
-        let answers = logs.flatten().filter(|answer| answer.answered >= since);
         Felt {
-            answers: answers.collect(),
+            answers: logs.flatten().collect(),
             since,
         }
     }
@@ -175,53 +174,54 @@ impl Visitor {
 
 /// What the application felt.
 pub struct Felt {
+    /// Those from before the migration began too.
     answers: Vec<Answer>,
     since: Instant,
 }
 
 impl Felt {
+    fn times(&self) -> impl Iterator<Item = Duration> {
+        let counted = self
+            .answers
+            .iter()
+            .filter(|answer| answer.answered >= self.since);
+        counted.map(|answer| answer.took)
+    }
+
     /// The slowest answer.
     pub fn worst(&self) -> Duration {
-        self.answers
-            .iter()
-            .map(|answer| answer.took)
-            .max()
-            .unwrap_or_default()
+        self.times().max().unwrap_or_default()
     }
 
     /// The sum over all answers of what is beyond patience.
     pub fn lost(&self) -> Duration {
-        self.answers
-            .iter()
-            .map(|answer| answer.took.saturating_sub(PATIENCE))
-            .sum()
+        self.times().map(|took| took.saturating_sub(PATIENCE)).sum()
     }
 
-    /// From its beginning to the last answer, in seconds.
-    pub fn span(&self) -> f64 {
-        let last = self.answers.iter().map(|answer| answer.answered).max();
-        last.map_or(0.0, |last| {
-            last.saturating_duration_since(self.since).as_secs_f64()
-        })
-    }
-
-    /// For each tenth of a second from `since` on, in seconds and milliseconds: the slowest request that
-    /// was asked in it, or that still waited in it for its answer.
-    pub fn curve(&self) -> Vec<(f64, f64)> {
+    /// For each tenth of a second, from `lead` before the migration began, in seconds and milliseconds:
+    /// the slowest request that was asked in it, or that still waited in it for its answer.
+    pub fn curve(&self, lead: Duration) -> Vec<(f64, f64)> {
         const STEP: f64 = 0.1;
-        let step = |moment: Instant| {
-            (moment.saturating_duration_since(self.since).as_secs_f64() / STEP) as usize
+        let lead = lead.as_secs_f64();
+        let seconds = |moment: Instant| match moment.checked_duration_since(self.since) {
+            Some(after) => lead + after.as_secs_f64(),
+            None => lead - (self.since - moment).as_secs_f64(),
         };
-        let steps = (self.span() / STEP) as usize + 1;
-        let mut slowest = vec![Duration::ZERO; steps];
+        let mut slowest: Vec<Duration> = vec![];
         for answer in &self.answers {
-            for slot in &mut slowest[step(answer.asked)..=step(answer.answered)] {
+            let (asked, answered) = (seconds(answer.asked), seconds(answer.answered));
+            if asked < 0.0 {
+                continue;
+            }
+            let (first, last) = ((asked / STEP) as usize, (answered / STEP) as usize);
+            slowest.resize(slowest.len().max(last + 1), Duration::ZERO);
+            for slot in &mut slowest[first..=last] {
                 *slot = answer.took.max(*slot);
             }
         }
         let points = slowest.iter().enumerate();
         points
-            .map(|(i, took)| (i as f64 * STEP, took.as_secs_f64() * 1000.0))
+            .map(|(i, took)| (i as f64 * STEP - lead, took.as_secs_f64() * 1000.0))
             .collect()
     }
 }

@@ -14,7 +14,7 @@ const SLOWLY: &str = "autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_f
 pub fn start(world: &World) -> Result<(Cluster, Database), Failure> {
     let cluster = world.start_cluster(&[("autovacuum", "on"), ("autovacuum_naptime", "1s")])?;
     let database = cluster.create_database()?;
-    make_table(&database, TABLE, SLOWLY);
+    make_table(&database, TABLE, ROWS, SLOWLY);
     database
         .session("setup")
         .run(&format!("DELETE FROM {TABLE} WHERE id > {ROWS} / 2"));

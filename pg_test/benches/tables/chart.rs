@@ -5,8 +5,8 @@ use std::path::Path;
 use pg_test::{During, Failure};
 use plotters::prelude::*;
 
-use crate::figures::ms;
-use crate::play::Record;
+use crate::figures::{ms, seconds};
+use crate::play::{LEAD, Record};
 
 const WIDTH: u32 = 900;
 const TITLE: u32 = 34;
@@ -14,8 +14,10 @@ const STRIP: u32 = 104;
 /// Below the last strip: the numbers of the time axis.
 const AXIS: u32 = 30;
 
-/// Shown before and after what was measured, in seconds.
-const MARGIN: f64 = 0.5;
+/// Above each strip: whose it is.
+const CAPTION: u32 = 22;
+/// Left of each strip: the numbers of the latency axis.
+const LEFT: i32 = 64;
 
 const LINE: RGBColor = RGBColor(31, 119, 180);
 const DONE: RGBColor = RGBColor(214, 39, 40);
@@ -30,17 +32,19 @@ pub fn draw(name: &str, title: &str, records: &[Record]) -> Result<(), Failure> 
     let sheet = SVGBackend::new(&path, (WIDTH, height)).into_drawing_area();
     sheet.fill(&WHITE).during(what())?;
     let style = ("sans-serif", 16).into_font().color(&INK);
-    sheet.draw_text(title, &style, (12, 10)).during(what())?;
+    sheet.draw_text(title, &style, (LEFT, 10)).during(what())?;
     let (_, below) = sheet.split_vertically(TITLE);
-    let longest = records
+    let curves: Vec<Curve> = records
         .iter()
-        .map(|record| record.felt.span())
-        .fold(0.0, f64::max);
+        .map(|record| record.felt.curve(LEAD))
+        .collect();
+    let ends = curves.iter().filter_map(|curve| curve.last());
+    let longest = ends.map(|(seconds, _)| *seconds).fold(0.0, f64::max);
     let mut rest = below;
-    for (i, record) in records.iter().enumerate() {
+    for (i, (record, curve)) in records.iter().zip(curves).enumerate() {
         let is_last = i + 1 == records.len();
         let (strip, others) = rest.split_vertically(STRIP + if is_last { AXIS } else { 0 });
-        draw_strip(&strip, record, longest, is_last).during(what())?;
+        draw_strip(&strip, record, curve, longest, is_last).during(what())?;
         rest = others;
     }
     sheet.present().during(what())
@@ -48,25 +52,36 @@ pub fn draw(name: &str, title: &str, records: &[Record]) -> Result<(), Failure> 
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
+/// Seconds and milliseconds.
+type Curve = Vec<(f64, f64)>;
+
 fn draw_strip(
     strip: &Area,
     record: &Record,
+    curve: Curve,
     longest: f64,
     is_last: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let end = match record.took {
+        Some(took) => format!("the DDL done after {}", seconds(took)),
+        None => "given up".to_owned(),
+    };
     let caption = format!(
-        "{}: DDL after {}, slowest request {}",
+        "{}: {end}, the slowest request {}",
         record.name,
-        record.time(),
         ms(record.felt.worst())
     );
+    let style = ("sans-serif", 14).into_font().color(&INK);
+    strip.draw_text(&caption, &style, (LEFT, 4))?;
     let mut chart = ChartBuilder::on(strip)
-        .caption(caption, ("sans-serif", 13).into_font().color(&INK))
-        .margin_left(12)
+        .margin_top(CAPTION)
         .margin_right(16)
-        .y_label_area_size(52)
+        .y_label_area_size(LEFT)
         .x_label_area_size(if is_last { AXIS } else { 0 })
-        .build_cartesian_2d(-MARGIN..longest + MARGIN, (0.1f64..100_000.0).log_scale())?;
+        .build_cartesian_2d(
+            -LEAD.as_secs_f64()..longest,
+            (0.1f64..100_000.0).log_scale(),
+        )?;
     let labels = ("sans-serif", 11).into_font().color(&INK);
     let mut mesh = chart.configure_mesh();
     mesh.light_line_style(TRANSPARENT)
@@ -85,7 +100,7 @@ fn draw_strip(
             DONE.stroke_width(1),
         ))?;
     }
-    chart.draw_series(LineSeries::new(record.felt.curve(), LINE.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new(curve, LINE.stroke_width(2)))?;
     Ok(())
 }
 

@@ -11,8 +11,11 @@ use crate::trail::{Killed, Trail};
 use crate::ways::{Migration, Way};
 use crate::world::{TABLE, UNDO};
 
-/// How long the application goes on after the DDL: what it has queued up is felt then.
-const AFTERMATH: Duration = Duration::from_millis(300);
+/// How long the application is at work before the migration begins.
+pub const LEAD: Duration = Duration::from_secs(1);
+
+/// How long it goes on after the DDL: what it has queued up is felt then.
+const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// How long what was killed may take to be gone.
 const SOON: Duration = Duration::from_secs(20);
@@ -105,6 +108,7 @@ impl Scene<'_> {
         let kill = obstacle.kill(self.kill);
         let mut migration = Migration::connect(self.database, self.cap, kill).during(what())?;
         let application = Application::start(self.database, self.load)?;
+        std::thread::sleep(LEAD);
         let trail = Trail::from_now(self.cluster);
         let begun = begin();
         let start = Instant::now();
@@ -209,14 +213,4 @@ pub fn typical(mut records: Vec<Record>) -> Option<Record> {
     records.sort_by_key(|record| record.took);
     let middle = records.len() / 2;
     records.into_iter().nth(middle)
-}
-
-impl Record {
-    /// Until the DDL was done, or `> 40 s`.
-    pub fn time(&self) -> String {
-        match self.took {
-            Some(took) => seconds(took),
-            None => format!("> {} s", self.cap.as_secs()),
-        }
-    }
 }

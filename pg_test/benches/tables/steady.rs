@@ -5,7 +5,6 @@ use std::time::Duration;
 use pg_test::Failure;
 
 use crate::application::Load;
-use crate::chart;
 use crate::figures::{ms, seconds};
 use crate::play::{self, COLUMNS, Obstacle, Record, Scene};
 use crate::sheet::Sheet;
@@ -50,12 +49,7 @@ pub fn run(world: &World, sheet: &mut Sheet) -> Result<(), Failure> {
     if let Some(ours) = all.last() {
         judge(sheet, ours);
     }
-    let shown: Vec<Record> = all.into_iter().filter_map(play::typical).collect();
-    chart::draw(
-        "steady",
-        "A DDL in steady traffic: the slowest transaction at each moment, beyond its 20 ms",
-        &shown,
-    )
+    Ok(())
 }
 
 fn judge(sheet: &mut Sheet, ours: &[Record]) {

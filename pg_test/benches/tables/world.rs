@@ -7,7 +7,7 @@ use pg_test::{Cluster, Database, Failure, Installation};
 /// The table that the application works on and the DDL changes.
 pub const TABLE: &str = "orders";
 
-/// Its rows, `id` from 1 on, of some 1,000 bytes each in a dump.
+/// The rows that the application works on, `id` from 1 on, of some 1,000 bytes each in a dump.
 pub const ROWS: u64 = 30_000;
 
 /// Bytes a second at which a dump of it takes half a minute.
@@ -59,13 +59,13 @@ impl World {
     /// A fresh database with the table, in the shared server.
     pub fn database(&self) -> Result<Database, Failure> {
         let database = self.cluster()?.create_database()?;
-        make_table(&database, TABLE, "");
+        make_table(&database, TABLE, ROWS, "");
         Ok(database)
     }
 }
 
-/// Makes such a table, with these storage parameters.
-pub fn make_table(database: &Database, name: &str, parameters: &str) {
+/// Makes such a table, with so many rows and these storage parameters.
+pub fn make_table(database: &Database, name: &str, rows: u64, parameters: &str) {
     let with = if parameters.is_empty() {
         String::new()
     } else {
@@ -73,6 +73,6 @@ pub fn make_table(database: &Database, name: &str, parameters: &str) {
     };
     database.session("setup").run(&format!(
         "CREATE TABLE {name} (id int PRIMARY KEY, hits int NOT NULL DEFAULT 0, note text) {with}; \
-         INSERT INTO {name} SELECT i, 0, repeat(md5(i::text), 30) FROM generate_series(1, {ROWS}) i; ANALYZE {name}"
+         INSERT INTO {name} SELECT i, 0, repeat(md5(i::text), 30) FROM generate_series(1, {rows}) i; ANALYZE {name}"
     ));
 }
