@@ -33,7 +33,8 @@ pub fn run(world: &World, sheet: &mut Sheet) -> Result<(), Failure> {
         "3. Other obstacles",
         &format!(
             "The application of table 1; none of these obstacles goes by itself in time: a way is given up after {} s. \
-             The last two rows of each: medians (and maxima) of {ROUNDS} rounds.",
+             The last two rows of each: medians (and maxima) of {ROUNDS} rounds; the floor cancels the worker, \
+             and terminates the dumps.",
             CAP.as_secs()
         ),
     );
