@@ -84,7 +84,9 @@ impl Sheet {
     /// The last line.
     pub fn end(&self, took: Duration) {
         let of = self.met + self.missed;
-        println!("{} of {of} targets met, in {}.", self.met, seconds(took));
+        if of > 0 {
+            println!("{} of {of} targets met, in {}.", self.met, seconds(took));
+        }
     }
 }
 
