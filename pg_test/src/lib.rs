@@ -14,7 +14,8 @@ pub mod wait;
 pub mod workspace;
 
 pub use cluster::{
-    Cluster, Database, Notice, Row, Rows, Running, Session, SessionOptions, SlowReader,
+    Backup, Cluster, Database, Notice, ParallelDump, Row, Rows, Running, Session, SessionOptions,
+    SlowReader,
 };
 pub use failure::{During, Failure};
 pub use installation::Installation;

@@ -34,6 +34,11 @@ impl Database {
         &self.server.installation
     }
 
+    /// For a client of one's own, where the way through a session's thread would be measured too.
+    pub fn config(&self) -> postgres::Config {
+        self.server.config(&self.name)
+    }
+
     /// Opens a session.
     pub fn connect(&self, options: SessionOptions) -> Result<Session, Failure> {
         Session::open(Arc::clone(&self.server), &self.name, options)

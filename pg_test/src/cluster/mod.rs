@@ -1,6 +1,8 @@
 //! A server: started from an [`Installation`], reachable through a Unix socket alone, gone when dropped.
 
+mod backup;
 mod database;
+mod parallel_dump;
 mod rows;
 mod running;
 mod session;
@@ -17,7 +19,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use postgres::{Client, NoTls};
 
+pub use backup::Backup;
 pub use database::Database;
+pub use parallel_dump::ParallelDump;
 pub use rows::{Row, Rows};
 pub use running::Running;
 pub use session::{Notice, Session, SessionOptions};

@@ -1,11 +1,9 @@
 //! What the scenarios of preempting are played with: backups, sessions that hold a lock, the trail.
 
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use pg_test::{Cluster, Database, Row, Rows, Running, Session, SlowReader, wait_until};
+pub use pg_test::Backup;
+use pg_test::{Cluster, Database, Row, Rows, Running, Session, wait_until};
 
 /// How long anything may take that should come soon.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -60,105 +58,6 @@ pub fn exists(database: &Database, table: &str) -> bool {
         .session("looker")
         .run(&format!("SELECT to_regclass('{table}')"));
     found.value().is_some()
-}
-
-/// A `pg_dump` in the middle of copying a table out.
-pub struct Backup {
-    dump: SlowReader,
-    pub pid: i32,
-}
-
-impl Backup {
-    /// Of the whole database, under the name that Heroku's backups go by.
-    pub fn start(database: &Database, bytes_per_second: u64) -> Backup {
-        Self::of(database, &[], bytes_per_second)
-    }
-
-    /// Of one table.
-    pub fn of_table(database: &Database, table: &str, bytes_per_second: u64) -> Backup {
-        Self::of(database, &["-t", table], bytes_per_second)
-    }
-
-    fn of(database: &Database, arguments: &[&str], bytes_per_second: u64) -> Backup {
-        // Backups of one name are told apart by their being new.
-        let known = Self::sessions(database, "true");
-        let mut command = database.pg_dump();
-        command
-            .env("PGAPPNAME", "Heroku Postgres Backups")
-            .args(arguments);
-        let dump = SlowReader::spawn(command, bytes_per_second).unwrap();
-        let mut pid = 0;
-        let copying = "query LIKE 'COPY %' AND state = 'active' AND wait_event = 'ClientWrite'";
-        wait_until("the backup is held up in its COPY", SOON, || {
-            // One that is not read is so for good once its program is, too.
-            let is_stuck = bytes_per_second > 0 || is_asleep(dump.pid());
-            let found = Self::sessions(database, copying);
-            pid = found.into_iter().find(|p| !known.contains(p)).unwrap_or(0);
-            pid != 0 && is_stuck
-        });
-        if bytes_per_second == 0 {
-            fill_up(pid);
-        }
-        Backup { dump, pid }
-    }
-
-    fn sessions(database: &Database, which: &str) -> Vec<i32> {
-        let rows = database.ask(&format!(
-            "SELECT pid FROM pg_stat_activity WHERE datname = '{}' \
-             AND application_name = 'Heroku Postgres Backups' AND {which}",
-            database.name()
-        ));
-        let pid = |row: &Row| row.text("pid").parse().unwrap();
-        rows.iter().map(pid).collect()
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.dump.status().is_none()
-    }
-
-    /// Reads on at full speed, and tells how the program ends and what it says.
-    #[track_caller]
-    pub fn end(mut self) -> (ExitStatus, String) {
-        self.dump.set_rate(u64::MAX / 2);
-        let status = self.dump.wait(SOON);
-        let said = self.dump.finish();
-        match status {
-            Some(status) => (status, said),
-            None => panic!("the pg_dump goes on: {said}"),
-        }
-    }
-}
-
-/// Whether a process waits for something.
-fn is_asleep(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name, in parentheses, may contain anything.
-    stat.rsplit_once(')')
-        .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
-}
-
-/// Has a server process that cannot write fill its socket to the brim.
-///
-/// It sleeps until the socket is a quarter full at most, and awake writes as long as it is not quite
-/// full (`unix_writable` in the kernel): whatever wakes it, such as a cancel, would let it write a
-/// little more, and then answer. A few times, because the program may have read meanwhile.
-fn fill_up(pid: i32) {
-    let server = pid.unsigned_abs();
-    let naps = || {
-        let status = std::fs::read_to_string(format!("/proc/{server}/status")).unwrap_or_default();
-        let line = status
-            .lines()
-            .find(|l| l.starts_with("voluntary_ctxt_switches"));
-        line.map(str::to_owned)
-    };
-    for _ in 0..3 {
-        let before = naps();
-        // It reads its configuration with its next statement.
-        kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
-        wait_until("the server has woken and sleeps again", SOON, || {
-            naps() != before && is_asleep(server)
-        });
-    }
 }
 
 /// A session that holds locks in a transaction.
