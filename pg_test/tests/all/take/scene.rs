@@ -129,9 +129,3 @@ pub fn policy(relations: &str, more: &str) -> String {
         .collect();
     format!(r#"{{"relations": [{}]{more}}}"#, names.join(", "))
 }
-
-/// The SQLSTATE of an error that running this gives.
-#[track_caller]
-pub fn sqlstate(session: &Session, sql: &str) -> String {
-    session.error(sql).code().code().to_owned()
-}
