@@ -7,22 +7,9 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use pg_test::wait_until;
 
-use super::scene::{Holder, SOON, Stage, call, pairs, preempt};
+use super::scene::{Holder, MODES, SOON, STRONGEST, Stage, call, pairs, preempt};
 use crate::preempt::autovacuum;
 use crate::world::{World, scenarios};
-
-const MODES: [(&str, &str); 8] = [
-    ("ACCESS SHARE", "AccessShareLock"),
-    ("ROW SHARE", "RowShareLock"),
-    ("ROW EXCLUSIVE", "RowExclusiveLock"),
-    ("SHARE UPDATE EXCLUSIVE", "ShareUpdateExclusiveLock"),
-    ("SHARE", "ShareLock"),
-    ("SHARE ROW EXCLUSIVE", "ShareRowExclusiveLock"),
-    ("EXCLUSIVE", "ExclusiveLock"),
-    ("ACCESS EXCLUSIVE", "AccessExclusiveLock"),
-];
-
-const STRONGEST: &str = "AccessExclusiveLock";
 
 /// A table with an index and TOAST.
 const TABLE: &str =

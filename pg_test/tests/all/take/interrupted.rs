@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use pg_test::wait_until;
 
-use super::scene::{Holder, SOON, Stage, Trail, call, pairs, perform};
+use super::scene::{Holder, SOON, STRONGEST, Stage, Trail, call, pairs, perform};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -56,9 +56,9 @@ impl Place {
             }
             Place::InQueue => {
                 wait_until("it waits in the queue", SOON, || {
-                    stage.awaited() == pairs("AccessExclusiveLock", "u")
+                    stage.awaited() == pairs(STRONGEST, "u")
                 });
-                assert_eq!(stage.held(), pairs("AccessExclusiveLock", "t"));
+                assert_eq!(stage.held(), pairs(STRONGEST, "t"));
             }
         }
     }
@@ -91,7 +91,7 @@ fn nothing_is_held_after_an_interrupt_that_is_caught(world: &World) {
             let now = stage.migration.run("SELECT pg_current_xact_id()");
             assert_eq!(now.value(), transaction.value());
             stage.migration.run(&call("t", ""));
-            stage.holds("AccessExclusiveLock", "t t_pkey");
+            stage.holds(STRONGEST, "t t_pkey");
             stage.migration.run("COMMIT");
             stage.holds_nothing("COMMIT");
         }

@@ -1,10 +1,19 @@
 //! Keeping the lock: what is held and what is not, read in the server's own `pg_locks`: a file a topic.
 
+mod changed;
+mod exhausted;
 mod forms;
+mod functions;
 mod held;
 mod interrupted;
+mod lock_table;
 mod none;
+mod order;
+mod queue;
+mod rights;
+mod savepoints;
 mod scene;
+mod standby;
 
 use std::sync::Arc;
 
@@ -18,6 +27,15 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         none::trials,
         interrupted::trials,
         forms::trials,
+        functions::trials,
+        savepoints::trials,
+        changed::trials,
+        queue::trials,
+        order::trials,
+        lock_table::trials,
+        rights::trials,
+        exhausted::trials,
+        standby::trials,
     ]
     .into_iter()
     .flat_map(|of| of(world))

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use pg_test::wait_until;
 
-use super::scene::{Holder, SOON, Stage, Trail, call, pairs, perform, preempt, stays_true};
+use super::scene::{
+    Holder, SOON, STRONGEST, Stage, Trail, call, pairs, perform, preempt, stays_true,
+};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -84,7 +86,7 @@ fn nothing_is_held_after_a_deadlock_is_refused(world: &World) {
     let waiting = application.session.spawn("SELECT FROM w");
     waiting.wait_until_queued();
     assert_eq!(caught(&stage, &perform("t u", "")), "40P01");
-    stage.holds("AccessExclusiveLock", "w");
+    stage.holds(STRONGEST, "w");
     stage.migration.run("COMMIT");
     waiting.rows(SOON);
 }
@@ -174,7 +176,7 @@ fn a_part_is_not_held_while_the_rest_is_waited_for(world: &World) {
         .run("SET statement_timeout = '1s'; INSERT INTO t VALUES (1); SELECT FROM u; ALTER TABLE w ADD COLUMN more int");
     application.session.run("COMMIT");
     running.rows(SOON);
-    stage.holds("AccessExclusiveLock", "t t_pkey u u_pkey w");
+    stage.holds(STRONGEST, "t t_pkey u u_pkey w");
 }
 
 fn a_part_is_let_go_once_the_rest_proves_to_take_long(world: &World) {
@@ -186,9 +188,9 @@ fn a_part_is_let_go_once_the_rest_proves_to_take_long(world: &World) {
         .migration
         .spawn(call("t u w", r#", "max_stall": "3s""#));
     wait_until("it waits in the queue", SOON, || {
-        stage.awaited() == pairs("AccessExclusiveLock", "u")
+        stage.awaited() == pairs(STRONGEST, "u")
     });
-    assert_eq!(stage.held(), pairs("AccessExclusiveLock", "t"));
+    assert_eq!(stage.held(), pairs(STRONGEST, "t"));
     stage.wait_until_it_waits();
     stays_true(
         "the call holds nothing and queues for nothing",
@@ -197,7 +199,7 @@ fn a_part_is_let_go_once_the_rest_proves_to_take_long(world: &World) {
     );
     application.session.run("COMMIT");
     running.rows(SOON);
-    stage.holds("AccessExclusiveLock", "t t_pkey u u_pkey w");
+    stage.holds(STRONGEST, "t t_pkey u u_pkey w");
 }
 
 fn waiting_alone_assigns_no_transaction_id(world: &World) {

@@ -5,8 +5,23 @@ use std::collections::BTreeSet;
 
 use pg_test::{Database, Session, wait_until};
 
-pub use crate::preempt::scene::{Holder, SOON, Trail, preempt, stays_true};
+pub use crate::preempt::scene::{Holder, SOON, Trail, preempt, stays_true, verdict};
 use crate::world::World;
+
+/// All modes, as SQL spells them and as `pg_locks` does, the weakest first.
+pub const MODES: [(&str, &str); 8] = [
+    ("ACCESS SHARE", "AccessShareLock"),
+    ("ROW SHARE", "RowShareLock"),
+    ("ROW EXCLUSIVE", "RowExclusiveLock"),
+    ("SHARE UPDATE EXCLUSIVE", "ShareUpdateExclusiveLock"),
+    ("SHARE", "ShareLock"),
+    ("SHARE ROW EXCLUSIVE", "ShareRowExclusiveLock"),
+    ("EXCLUSIVE", "ExclusiveLock"),
+    ("ACCESS EXCLUSIVE", "AccessExclusiveLock"),
+];
+
+/// What is taken unless the policy says otherwise.
+pub const STRONGEST: &str = "AccessExclusiveLock";
 
 /// The relations that a user has made, by names that tell what belongs to what: `t/toast` is the TOAST
 /// table of t, `t/toast/index` that one's index.
@@ -110,6 +125,9 @@ pub fn pairs(mode: &str, names: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// How many relations this session holds with ACCESS EXCLUSIVE.
+pub const LOCKS: &str = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted";
+
 /// A call for these relations (words), with `more` keys of the policy, as SQL.
 pub fn call(relations: &str, more: &str) -> String {
     preempt(&policy(relations, more))
@@ -122,10 +140,16 @@ pub fn perform(relations: &str, more: &str) -> String {
 }
 
 /// A policy for these relations (words).
-pub fn policy(relations: &str, more: &str) -> String {
+fn policy(relations: &str, more: &str) -> String {
     let names: Vec<String> = relations
         .split_whitespace()
         .map(|name| format!(r#""{name}""#))
         .collect();
     format!(r#"{{"relations": [{}]{more}}}"#, names.join(", "))
+}
+
+/// A call for these relations (words), to be selected from: a row for each that was in the way.
+pub fn from_call(relations: &str) -> String {
+    let policy = policy(relations, "");
+    format!("lockguard.preempt_maintenance('{policy}')")
 }
