@@ -41,7 +41,8 @@ fn kinds(world: &World) -> Stage {
          CREATE TABLE mother (i int); CREATE TABLE father (j text); \
          CREATE TABLE child () INHERITS (mother, father); CREATE TABLE grandchild (k int PRIMARY KEY) INHERITS (child); \
          CREATE MATERIALIZED VIEW m AS SELECT i FROM bare; CREATE UNIQUE INDEX m_i ON m (i); \
-         CREATE SEQUENCE s; CREATE VIEW v AS SELECT i FROM bare"
+         CREATE SEQUENCE s; CREATE VIEW v AS SELECT i FROM bare; \
+         CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE f (i int) SERVER far"
     );
     Stage::new(world, &ddl)
 }
@@ -71,6 +72,7 @@ fn exactly_the_relation_and_what_belongs_to_it_is_held(world: &World) {
         ("m", "m m_i"),
         ("s", "s"),
         ("v", "v"),
+        ("f", "f"),
         ("p21 bare t_note p21", "p21 p21_pkey bare t t_note"),
         ("public.t t t", ALL_OF_IT),
     ] {
@@ -100,6 +102,7 @@ fn what_is_held_is_what_the_servers_own_ddl_locks(world: &World) {
         ("MATERIALIZED VIEW", "m"),
         ("SEQUENCE", "s"),
         ("VIEW", "v"),
+        ("FOREIGN TABLE", "f"),
     ] {
         let strongest = || -> Vec<_> {
             let held = stage.held().into_iter();

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use pg_test::wait_until;
 
 use super::scene::{
-    Holder, SOON, STRONGEST, Stage, Trail, call, pairs, perform, preempt, stays_true,
+    Holder, MODES, SOON, STRONGEST, Stage, Trail, call, pairs, perform, preempt, stays_true,
 };
 use crate::world::{World, scenarios};
 
@@ -26,7 +26,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     ]
 }
 
-const TABLES: &str = "CREATE TABLE t (i int PRIMARY KEY); CREATE TABLE u (i int PRIMARY KEY); CREATE TABLE w (i int)";
+const TABLES: &str = "CREATE TABLE t (i int PRIMARY KEY); CREATE TABLE u (i int PRIMARY KEY); CREATE TABLE w (i int); \
+     CREATE TABLE locked (i int)";
 
 /// Runs it in the transaction that is open, and tells by which SQLSTATE it failed; caught by an
 /// exception block, so that the transaction goes on.
@@ -143,6 +144,16 @@ fn a_call_that_reports_the_end_of_its_time_holds_nothing(world: &World) {
         stage.holds_nothing(&more);
         let told = stage.migration.take_notices().pop().unwrap().message;
         assert!(told.contains("is not free after"), "{told}");
+        stage.migration.run("COMMIT");
+    }
+    // In each mode, weak ones too.
+    let _ddl = Holder::idle(&stage.database, "other migration", "LOCK TABLE locked");
+    for (_, mode) in MODES {
+        let more = format!(r#", "mode": "{mode}", "timeout": "200ms", "on_timeout": "report""#);
+        stage
+            .migration
+            .run(&format!("BEGIN; {}", call("t locked", &more)));
+        stage.holds_nothing(mode);
         stage.migration.run("COMMIT");
     }
 }
