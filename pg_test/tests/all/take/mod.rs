@@ -1,5 +1,6 @@
 //! Keeping the lock: what is held and what is not, read in the server's own `pg_locks`: a file a topic.
 
+mod at_random;
 mod changed;
 mod exhausted;
 mod forms;
@@ -32,6 +33,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         changed::trials,
         queue::trials,
         order::trials,
+        at_random::trials,
         lock_table::trials,
         rights::trials,
         exhausted::trials,

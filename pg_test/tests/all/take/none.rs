@@ -174,7 +174,7 @@ fn a_part_is_not_held_while_the_rest_is_waited_for(world: &World) {
     let mut looks = 0;
     stays_true(
         "the call holds nothing and queues for nothing",
-        Instant::now() + Duration::from_millis(1_500),
+        Instant::now() + Duration::from_millis(1_000),
         || {
             looks += 1;
             stage.held().is_empty() && stage.awaited().is_empty() && !running.is_finished()
@@ -197,7 +197,7 @@ fn a_part_is_let_go_once_the_rest_proves_to_take_long(world: &World) {
     let application = Holder::idle(&stage.database, "web", "SELECT FROM u");
     let running = stage
         .migration
-        .spawn(call("t u w", r#", "max_stall": "3s""#));
+        .spawn(call("t u w", r#", "max_stall": "1500ms""#));
     wait_until("it waits in the queue", SOON, || {
         stage.awaited() == pairs(STRONGEST, "u")
     });
@@ -205,7 +205,7 @@ fn a_part_is_let_go_once_the_rest_proves_to_take_long(world: &World) {
     stage.wait_until_it_waits();
     stays_true(
         "the call holds nothing and queues for nothing",
-        Instant::now() + Duration::from_millis(500),
+        Instant::now() + Duration::from_millis(300),
         || stage.held().is_empty() && stage.awaited().is_empty(),
     );
     application.session.run("COMMIT");

@@ -140,7 +140,7 @@ pub fn perform(relations: &str, more: &str) -> String {
 }
 
 /// A policy for these relations (words).
-fn policy(relations: &str, more: &str) -> String {
+pub fn policy(relations: &str, more: &str) -> String {
     let names: Vec<String> = relations
         .split_whitespace()
         .map(|name| format!(r#""{name}""#))
