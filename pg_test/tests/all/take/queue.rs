@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use pg_test::wait_until;
 
-use super::scene::{Holder, SOON, STRONGEST, Stage, Trail, call, preempt};
+use super::scene::{Holder, SOON, STRONGEST, Stage, Trail, call, pairs, preempt};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -15,6 +15,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         who_queues_behind_a_weaker_lock_of_ours_is_no_obstacle,
         ddl_that_hangs_already_goes_first_and_the_lock_is_taken_after_it,
         a_request_that_stays_in_the_queue_is_waited_for_outside_of_it,
+        what_is_had_without_queueing_is_let_go_where_the_rest_is_not,
     ]
 }
 
@@ -104,4 +105,31 @@ fn a_request_that_stays_in_the_queue_is_waited_for_outside_of_it(world: &World) 
     let pid = preempt(&format!(r#"{{"pid": {}}}"#, other.pid()));
     stage.migration.run(&pid);
     other.run("COMMIT");
+}
+
+/// While the queue must not be sat in again yet, an attempt takes what it can have at once: all or none.
+fn what_is_had_without_queueing_is_let_go_where_the_rest_is_not(world: &World) {
+    let stage = Stage::new(world, TABLES);
+    stage
+        .migration
+        .run("SET deadlock_timeout = '10s'; BEGIN; SELECT FROM u");
+    let other = stage.database.session("other migration");
+    let behind_us = other.spawn("ALTER TABLE u ADD COLUMN j int");
+    behind_us.wait_until_queued();
+    let application = Holder::idle(&stage.database, "web", "SELECT FROM t");
+    let more = r#", "max_stall": "1s", "timeout": "2500ms", "on_timeout": "report""#;
+    let running = stage.migration.spawn(call("t u", more));
+    wait_until("it is in the queue", SOON, || {
+        stage.awaited() == pairs(STRONGEST, "t")
+    });
+    stage.wait_until_it_waits();
+    application.session.run("COMMIT");
+    // t is free now, and who queues for u waits for us: a request in earnest would get both.
+    running.rows(SOON);
+    let told = stage.migration.take_notices().pop().unwrap().message;
+    assert!(told.contains("is not free after"), "{told}");
+    stage.holds("AccessShareLock", "u");
+    stage.migration.run(&call("t u", ""));
+    stage.migration.run("COMMIT");
+    behind_us.rows(SOON);
 }
