@@ -33,6 +33,8 @@ pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
         let is_kept = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
             let nest_level = pg_sys::NewGUCNestLevel();
             let is_kept = work();
+            // A limit that ran out just as the lock was granted would be told of later, elsewhere.
+            check_for_interrupts!();
             if is_kept {
                 pg_sys::AtEOXact_GUC(true, nest_level);
             }
@@ -53,6 +55,8 @@ pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
             // Where both were due at once, ProcessInterrupts() has told of the lock alone, and the
             // other would never come again.
             if had_statement_timeout && !unbound::is_statement_timeout_active() {
+                // Unless it has run out since, and tells of itself: once is enough.
+                check_for_interrupts!();
                 ereport!(
                     ERROR,
                     PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
