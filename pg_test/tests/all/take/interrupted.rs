@@ -16,6 +16,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         nothing_is_held_after_an_interrupt_that_is_not_caught,
         a_terminated_call_takes_its_locks_with_it,
         an_interrupted_call_leaves_the_settings_as_they_were,
+        a_statement_timeout_is_told_once_whenever_it_comes,
     ]
 }
 
@@ -175,4 +176,27 @@ fn an_interrupted_call_leaves_the_settings_as_they_were(world: &World) {
         assert!(!shown.value().unwrap().contains("/* lockguard"), "{shown}");
         stage.migration.run("COMMIT");
     }
+}
+
+/// It comes at any moment between one wait and the next, and whoever catches it is not hit again.
+fn a_statement_timeout_is_told_once_whenever_it_comes(world: &World) {
+    let stage = Place::Outside.stage(world);
+    let _application = Holder::idle(&stage.database, "web", "SELECT FROM u");
+    // A wait lasts for half of it.
+    stage.migration.run("SET deadlock_timeout = '8ms'");
+    let call = format!(
+        "DO $do$BEGIN BEGIN {}; EXCEPTION WHEN query_canceled THEN RAISE WARNING '%', SQLERRM; END; \
+         PERFORM count(*) FROM pg_class; END$do$",
+        perform("t u", r#", "max_stall": "1ms""#)
+    );
+    for round in 0..120 {
+        let timeout = 20 + round % 10;
+        let set = format!("BEGIN; SET LOCAL statement_timeout = {timeout}");
+        stage.migration.run(&set);
+        stage.migration.run(&call);
+        let why = stage.migration.take_notices().pop().unwrap().message;
+        assert!(why.contains("statement timeout"), "{why}");
+        stage.migration.run("COMMIT");
+    }
+    stage.holds_nothing("COMMIT");
 }

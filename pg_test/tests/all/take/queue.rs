@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use pg_test::wait_until;
 
-use super::scene::{Holder, SOON, STRONGEST, Stage, Trail, call, pairs, preempt};
+use super::scene::{Holder, SOON, STRONGEST, Stage, Trail, call, pairs};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -99,12 +99,7 @@ fn a_request_that_stays_in_the_queue_is_waited_for_outside_of_it(world: &World) 
     running.rows(SOON);
     stage.holds(STRONGEST, "t t_pkey u");
     trail.has_no_victim();
-    // Whoever only clears the way is done once the other has it.
     stage.migration.run("COMMIT");
-    other.run("BEGIN; LOCK TABLE t");
-    let pid = preempt(&format!(r#"{{"pid": {}}}"#, other.pid()));
-    stage.migration.run(&pid);
-    other.run("COMMIT");
 }
 
 /// While the queue must not be sat in again yet, an attempt takes what it can have at once: all or none.
