@@ -100,6 +100,15 @@ pub fn name(session: &Session, judgement: Judgement) -> String {
     }
 }
 
+/// A session without what others have chosen: `pid 24484 (backup)`.
+pub fn label(session: &Session, judgement: Judgement) -> String {
+    match (session.identity.pid(), visible_class(session, judgement)) {
+        (None, _) => "a prepared transaction".into(),
+        (Some(pid), Some(class)) => format!("pid {pid} ({class})"),
+        (Some(pid), None) => format!("pid {pid}"),
+    }
+}
+
 /// Several of them, the first few by name.
 pub fn list(names: &[String]) -> String {
     const SHOWN: usize = 5;
@@ -146,6 +155,14 @@ pub const LEFT_ALONE: &str = ", as its own progress had said that it would withi
 pub fn through(waiter: &str) -> String {
     format!("; {waiter}, which is in the way, waits for it")
 }
+
+/// What is added for somebody who waits for others himself.
+pub fn waits_itself(ahead: &[String]) -> String {
+    format!("; it waits itself for {}", list(ahead))
+}
+
+/// Why somebody whom policy preempts was not signalled in the end.
+pub const TOO_LATE: &str = "policy preempts it, but it came when there was no time left";
 
 /// Why nobody is signalled: it would be too many.
 pub fn too_many(allowed: usize) -> String {

@@ -1,7 +1,7 @@
 //! What a call tells of those it saw: a row each, the DETAIL of an error, and what to do next.
 
 use super::watch::{Track, Watch};
-use crate::decide::{Act, Await, Hold, Stance, Unreachable};
+use crate::decide::{Act, Await, Hold, Means, Stance, Unreachable};
 use crate::pg::catalog;
 use crate::report::{self, Outcome, Row};
 use crate::session::Identity;
@@ -12,6 +12,26 @@ impl Watch {
         match self.by_identity.get(&who).map(|i| &self.tracks[*i]) {
             Some(track) => report::name(&track.session, track.judgement),
             None => "a session".into(),
+        }
+    }
+
+    /// The same in the caller's own words alone: nothing that others have chosen, such as an
+    /// `application_name`.
+    pub fn label(&self, who: Identity) -> String {
+        match self.by_identity.get(&who).map(|i| &self.tracks[*i]) {
+            Some(track) => report::label(&track.session, track.judgement),
+            None => "a session".into(),
+        }
+    }
+
+    /// Why that one is not preempted, for a message in which it is the subject.
+    pub fn why_it_stays(&self, who: Identity) -> &'static str {
+        match self.by_identity.get(&who).map(|i| self.tracks[*i].stance) {
+            Some(Stance::Spare) => "policy spares it",
+            Some(Stance::NotPermitted) => "this role may not signal it",
+            Some(Stance::OutOfReach(_)) => "no signal makes it let go",
+            Some(Stance::Queued) => "it is queued itself and has been for long",
+            _ => "policy does not preempt it",
         }
     }
 
@@ -70,7 +90,7 @@ impl Watch {
                     Some(Act::Terminate) => Outcome::Terminated,
                 };
                 let why = report::why_gone(session, track.judgement, act, was_cancelled);
-                let left_alone = match act.is_none() && track.was_finishing {
+                let left_alone = match act.is_none() && track.was_finishing && session.rights.see {
                     true => report::LEFT_ALONE,
                     false => "",
                 };
@@ -85,18 +105,42 @@ impl Watch {
                 let allowed = self.refused_by.unwrap_or_default();
                 (Outcome::InTheWay, report::too_many(allowed))
             }
+            (None, None)
+                if matches!(
+                    track.stance,
+                    Stance::Preempt(Means::Signal(Act::Cancel | Act::Terminate))
+                ) && !self.does_anybody_stay() =>
+            {
+                (Outcome::InTheWay, report::TOO_LATE.into())
+            }
             (None, act) => report::why_there(session, track.stance, track.is_long, act),
         };
-        let reason = format!("{reason}{}", self.through_whom(track));
+        let reason = format!("{reason}{}", self.chain(track));
         self.row_of(track, outcome, reason)
     }
 
-    /// Through whom it is in the way, if not by itself.
-    fn through_whom(&self, track: &Track) -> String {
-        match track.through {
-            Some(waiter) => report::through(&self.name(waiter)),
-            None => String::new(),
-        }
+    /// Whether somebody in the way is not preempted.
+    fn does_anybody_stay(&self) -> bool {
+        self.remaining_tracks().any(|t| {
+            matches!(
+                t.stance,
+                Stance::Leave | Stance::Spare | Stance::NotPermitted | Stance::OutOfReach(_)
+            )
+        })
+    }
+
+    /// Through whom it is in the way, if not by itself; and whom it waits for, if it stays.
+    fn chain(&self, track: &Track) -> String {
+        let through = track
+            .through
+            .map(|waiter| report::through(&self.name(waiter)));
+        let stays = track.gone.is_none() && matches!(track.stance, Stance::Leave | Stance::Helped);
+        let ahead: Vec<String> = match stays {
+            true => track.waits_for.iter().map(|who| self.name(*who)).collect(),
+            false => vec![],
+        };
+        let waits = (!ahead.is_empty()).then(|| report::waits_itself(&ahead));
+        through.into_iter().chain(waits).collect()
     }
 
     fn row_of(&self, track: &Track, outcome: Outcome, reason: String) -> Row {
@@ -124,7 +168,7 @@ impl Watch {
             (Stance::Preempt(_), Some(allowed)) => (Outcome::WouldWait, report::too_many(allowed)),
             _ => report::would(&track.session, stance, track.is_long, blocked_by),
         };
-        let reason = format!("{reason}{}", self.through_whom(track));
+        let reason = format!("{reason}{}", self.chain(track));
         Some(self.row_of(track, outcome, reason))
     }
 

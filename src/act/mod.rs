@@ -61,6 +61,7 @@ pub fn preempt(policy: &Policy, keeps_locks: bool) -> Result<Vec<Row>, Error> {
         shown: Shown::default(),
         order: None,
         backoff: Backoff::default(),
+        has_missed_unseen: false,
         has_gap: false,
         start: Instant::now(),
         rules: Rules::default(),
@@ -84,6 +85,8 @@ struct Call<'a> {
     /// What to lock, in which order, once that is known.
     order: Option<Vec<RelationId>>,
     backoff: Backoff,
+    /// The last attempt to take the lock failed though nobody was seen.
+    has_missed_unseen: bool,
     /// Those in the way are just letting go, so that the next look may come too late.
     has_gap: bool,
     start: Instant,
@@ -107,7 +110,7 @@ impl Call<'_> {
     fn run(&mut self) -> Result<Vec<Row>, Error> {
         let mut scratch = Scratch::new();
         let end = loop {
-            if std::mem::take(&mut self.has_gap) && self.take_in_gap()? {
+            if std::mem::take(&mut self.has_gap) && scratch.run(|| self.take_in_gap())? {
                 break End::Free;
             }
             let (aim, rules) = (&mut self.aim, &self.rules);
@@ -129,7 +132,7 @@ impl Call<'_> {
             let decisions = self.decide(&sightings);
             scratch.run(|| self.refuse_deadlock(&sightings, &decisions))?;
             self.progress.begin(&self.aim, &self.watch);
-            if let Some(end) = self.follow(&sightings, &decisions)? {
+            if let Some(end) = scratch.run(|| self.follow(&sightings, &decisions))? {
                 break end;
             }
         };

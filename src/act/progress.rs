@@ -68,23 +68,25 @@ impl Progress {
         if !self.until_next().is_zero() {
             return;
         }
-        let Some((_, why)) = awaited.first() else {
+        let Some((first, why)) = awaited.first() else {
             return;
         };
         self.last = Instant::now();
-        let names: Vec<String> = awaited
-            .iter()
-            .filter(|(_, w)| w == why)
-            .map(|(who, _)| watch.name(*who))
-            .collect();
-        let them = if names.len() == 1 { "it" } else { "them" };
+        let alike = awaited.iter().filter(|(_, w)| w == why);
+        let names: Vec<String> = alike.map(|(who, _)| watch.name(*who)).collect();
         let names = report::list(&names);
         let elapsed = report::in_words(self.start.elapsed());
         match why {
             Await::Staying => {
                 let ends = watch.ways_to_end_prepared(awaited);
+                let stays = watch.why_it_stays(*first);
+                let it = if awaited.len() > 1 {
+                    "of the first, "
+                } else {
+                    ""
+                };
                 say!(
-                    "lockguard: still waiting after {elapsed} for {names}: policy does not preempt {them}, and leaves the others alone meanwhile{ends}"
+                    "lockguard: still waiting after {elapsed} for {names}: {it}{stays}; it leaves the others alone meanwhile{ends}"
                 )
             }
             Await::Passing => say!("lockguard: still waiting after {elapsed} for {names} to pass"),
@@ -182,11 +184,12 @@ pub enum Finish {
     NotFree,
 }
 
-/// What is waited for, for `pg_stat_activity`.
+/// What is waited for, for `pg_stat_activity`: without the names of others, which would have this
+/// session's query match a rule that looks for them there.
 pub fn remark(awaited: &[(Identity, Await)], watch: &Watch) -> String {
-    let names: Vec<String> = awaited.iter().map(|(who, _)| watch.name(*who)).collect();
+    let names: Vec<String> = awaited.iter().map(|(who, _)| watch.label(*who)).collect();
     let why = match awaited.first() {
-        Some((_, Await::Staying)) => ", which policy does not preempt",
+        Some((_, Await::Staying)) => ", which stays",
         Some((_, Await::Passing)) => " to pass",
         Some((_, Await::Signalled)) => ", told to let go",
         Some((_, Await::Finishing)) => ", about to finish",

@@ -27,7 +27,13 @@ impl Call<'_> {
         };
         let in_queue = in_queue.min(left);
         let may_queue = pause.is_zero() && !in_queue.is_zero();
-        if sightings.is_empty() || may_queue {
+        if !sightings.is_empty() {
+            self.has_missed_unseen = false;
+        }
+        // Each attempt uses up a transaction id: where one fails though nobody is seen, because of
+        // somebody outside any transaction, the next one waits for the queue.
+        if may_queue || sightings.is_empty() && !self.has_missed_unseen {
+            self.has_missed_unseen = sightings.is_empty();
             if self.attempt(may_queue.then_some(in_queue))? {
                 return Ok(Some(End::Free));
             }

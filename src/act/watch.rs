@@ -11,6 +11,9 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// Of how many it is told that a session waits for them.
+const NAMED: usize = 5;
+
 /// All that were seen, in the order of their first sight.
 #[derive(Default)]
 pub struct Watch {
@@ -41,6 +44,8 @@ pub(super) struct Track {
     pub(super) stance: Stance,
     /// It waits for one of the target's own locks.
     is_queued: bool,
+    /// Who stood in the way of what it waits for itself, at the last look.
+    pub(super) waits_for: Vec<Identity>,
     /// It held one of the target's locks and waited for another that a victim held.
     was_helped: bool,
     /// It is in the way only of this one, which is in the way itself.
@@ -105,9 +110,21 @@ impl Watch {
             track.through = sighting
                 .behind
                 .and_then(|_| track.through.or(sighting.behind));
+            track.waits_for.clear();
             track.session = Rc::clone(&sighting.session);
             track.judgement = sighting.judgement;
             track.gone = None;
+        }
+        for sighting in sightings {
+            let waiter = sighting
+                .behind
+                .and_then(|waiter| self.by_identity.get(&waiter));
+            if let Some(i) = waiter {
+                let ahead = &mut self.tracks[*i].waits_for;
+                if ahead.len() < NAMED && !ahead.contains(&sighting.session.identity) {
+                    ahead.push(sighting.session.identity);
+                }
+            }
         }
         self.has_looked = true;
         self.forget_traffic();
@@ -120,6 +137,10 @@ impl Watch {
             return;
         }
         self.tracks.retain(|t| t.counts || t.gone.is_none());
+        if self.tracks.len() > 10 * KEPT {
+            self.tracks
+                .retain(|t| !t.sent.is_empty() || t.gone.is_none());
+        }
         let places = self.tracks.iter().enumerate();
         self.by_identity = places.map(|(i, t)| (t.session.identity, i)).collect();
     }
@@ -186,6 +207,7 @@ impl Watch {
                     from_start,
                     sent: vec![],
                     is_queued: false,
+                    waits_for: vec![],
                     was_helped: false,
                     through: sighting.behind,
                     outlasted: false,

@@ -5,15 +5,21 @@ use crate::lock::{LockMode, RelationId};
 use crate::pg::{catalog, roles};
 
 /// What `LOCK TABLE` in that mode asks of a role, for each relation that was named; for an index or
-/// a TOAST table, of their table. What belongs to these is locked with them, as it is by
-/// `LOCK TABLE` and by DDL.
+/// a TOAST table, of their table. What `LOCK TABLE` does not lock, such as a sequence or a materialized
+/// view, must be the role's own, as it must for DDL. What belongs to these is locked with them, as it
+/// is by `LOCK TABLE` and by DDL.
 ///
 /// # Errors
 /// 42501.
 pub fn may_lock(relations: &[RelationId], mode: LockMode) -> Result<(), Error> {
     for relation in relations {
         let table = table_of(*relation)?;
-        if !roles::may_lock(table, mode) {
+        let kind = catalog::relation(table).map(|facts| facts.kind);
+        let may_lock = match kind {
+            Some(b'r' | b'p' | b'v') | None => roles::may_lock(table, mode),
+            Some(_) => roles::owns(table),
+        };
+        if !may_lock {
             return Err(Error::NotAllowed {
                 message: format!(
                     "permission denied to lock {} in {mode}",

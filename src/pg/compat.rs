@@ -113,6 +113,38 @@ pub(super) mod roles {
     }
 }
 
+/// Runs what reports another text of the query, which forgets the ids that belong to it, and reports
+/// these again.
+///
+/// # Safety
+/// As for any function of the server: in a backend, on its one thread.
+pub(super) unsafe fn with_query_ids_kept(report: impl FnOnce()) {
+    // SAFETY: reads and writes this backend's own entry.
+    unsafe {
+        let query = pg_sys::pgstat_get_my_query_id();
+        #[cfg(feature = "pg18")]
+        let plan = pg_sys::pgstat_get_my_plan_id();
+        report();
+        pg_sys::pgstat_report_query_id(query, true);
+        #[cfg(feature = "pg18")]
+        pg_sys::pgstat_report_plan_id(plan, true);
+    }
+}
+
+/// Whether a role owns a relation, or is a member of its owner.
+///
+/// # Safety
+/// As for any function of the server.
+pub(super) unsafe fn is_owner(relation: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(relation, role);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, role);
+    }
+}
+
 /// Any one of these privileges on a table lets a role lock it in that mode (`LockTableAclCheck` in
 /// `lockcmds.c`).
 pub(super) fn privileges_to_lock(mode: LockMode) -> pg_sys::AclMode {

@@ -39,8 +39,14 @@ pub fn may_signal(role: u32, is_autovacuum_worker: bool) -> bool {
     }
 }
 
-/// Whether the current role may take a lock of that mode on a table (or whatever else has privileges
-/// like one), by the rules of LOCK TABLE.
+/// Whether the current role owns a relation.
+pub fn owns(relation: RelationId) -> bool {
+    // SAFETY: catalog look-ups. They raise 42P01 for a relation that has just vanished.
+    unsafe { compat::is_owner(pg_sys::Oid::from_u32(relation), pg_sys::GetUserId()) }
+}
+
+/// Whether the current role may take a lock of that mode on a table or view, by the rules of LOCK
+/// TABLE.
 pub fn may_lock(relation: RelationId, mode: LockMode) -> bool {
     // SAFETY: catalog look-ups. They raise 42P01 for a relation that has just vanished.
     unsafe {

@@ -56,6 +56,8 @@ pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
             // Where both were due at once, ProcessInterrupts() has told of the lock alone, and the
             // other would never come again.
             if had_statement_timeout && !unbound::is_statement_timeout_active() {
+                // Unless it has run out since, and tells of itself: once is enough.
+                check_for_interrupts!();
                 ereport!(
                     ERROR,
                     PgSqlErrorCode::ERRCODE_QUERY_CANCELED,

@@ -17,6 +17,9 @@ pub enum Attempt {
     Unwanted,
 }
 
+/// How long reading the catalogs may wait for locks on them, while those that are wanted are held.
+const CHECKING: Duration = Duration::from_millis(10);
+
 /// Takes a lock on each of the relations, in that order. Where one cannot be had at once it is queued
 /// for, until `in_queue` has passed since the start; with none, not at all. Once all are held, `check`
 /// tells whether to keep them. Also told: how long others may have had to wait behind an attempt that
@@ -54,6 +57,11 @@ pub fn all(
             // SAFETY: as above.
             unsafe { pg_sys::LockRelationOid(relation, mode) };
         }
+        // All are held now: should a catalog be locked, others must not wait for that.
+        let left = in_queue.map_or(Duration::ZERO, |limit| {
+            limit.saturating_sub(start.elapsed())
+        });
+        limit_lock_waits(left.max(CHECKING));
         catalog::catch_up();
         *outcome = if check() {
             Attempt::Taken

@@ -7,7 +7,8 @@ use pgrx::pg_sys;
 /// transaction. A statement by itself is the whole of its transaction.
 ///
 /// A function of the client's own statement lives in the executor's memory, which hangs from the
-/// portal's; one that is called by another function hangs from that one's.
+/// portal's; one that is called by another function hangs from that one's, or, in a loop over a
+/// query or another cursor of plpgsql, from that of a portal that SPI has opened.
 pub fn outlives_statement(call: pg_sys::FunctionCallInfo) -> bool {
     // SAFETY: the server's own call of this function, whose `flinfo` and memory context are set.
     unsafe {
@@ -15,5 +16,14 @@ pub fn outlives_statement(call: pg_sys::FunctionCallInfo) -> bool {
         pg_sys::IsTransactionBlock()
             || pg_sys::IsSubTransaction()
             || (*context).parent != pg_sys::PortalContext
+            || is_within_spi()
     }
+}
+
+/// Whether some function is running that works through SPI, as those of the procedural languages do.
+fn is_within_spi() -> bool {
+    // SAFETY: the name is nobody's, so that nothing is unregistered; asked for outside SPI it is told
+    // so first (`_SPI_begin_call` in `spi.c`).
+    let answer = unsafe { pg_sys::SPI_unregister_relation(c"".as_ptr()) };
+    answer != pg_sys::SPI_ERROR_UNCONNECTED
 }

@@ -12,6 +12,7 @@ mod input;
 mod play;
 mod preempt;
 mod roles;
+mod take;
 mod truth;
 mod world;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         .chain(preempt::trials(&world))
         .chain(convoy::trials(&world))
         .chain(roles::trials(&world))
+        .chain(take::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))
         .chain(blockers::trials(&world))
