@@ -171,6 +171,8 @@ pub struct Decision {
     pub step: Step,
     /// Nobody in the way is long, victims included: the lock may be queued for.
     pub all_short: bool,
+    /// Somebody long is queued for the target, and will be granted before us.
+    pub has_long_ahead: bool,
 }
 
 /// Decides for one group.
@@ -187,8 +189,8 @@ pub fn decide(standings: &[Standing<'_>], policy: &Policy, call: Call) -> Decisi
     }
     leave_aside(standings, &mut stances);
     let step = step(standings, &stances, policy, call);
-    let ahead = long_ones_ahead(standings, &stances, policy);
-    let all_short = ahead.is_empty()
+    let has_long_ahead = !long_ones_ahead(standings, &stances, policy).is_empty();
+    let all_short = !has_long_ahead
         && standings.iter().zip(&stances).all(|(standing, stance)| {
             matches!(stance, Stance::Queued | Stance::Beside) || !is_long(standing, *stance, policy)
         });
@@ -196,6 +198,7 @@ pub fn decide(standings: &[Standing<'_>], policy: &Policy, call: Call) -> Decisi
         stances,
         step,
         all_short,
+        has_long_ahead,
     }
 }
 

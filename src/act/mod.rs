@@ -1,27 +1,29 @@
 //! Preempting: looks, decides, signals and waits, until the way is free or the time is up.
 
 mod account;
+mod deadlock;
+mod dry_run;
+mod judge;
 mod progress;
+mod signal;
 mod take;
 mod target;
 mod watch;
 
-use crate::audit;
 use crate::backoff::Backoff;
-use crate::decide::{self, Act, Await, Decision, Means, Stance, Step, decide};
+use crate::decide::{Act, Await, Decision, Stance, Step};
 use crate::error::Error;
-use crate::lock::{LockMode, LockTag, RelationId};
+use crate::lock::RelationId;
 use crate::pg::memory::Scratch;
-use crate::pg::process::{self, Delivery};
 use crate::pg::shown::Shown;
-use crate::pg::{activity, locks, wait};
-use crate::policy::{OnTimeout, Policy, Target};
+use crate::pg::wait;
+use crate::policy::{OnTimeout, Policy};
 use crate::report::{self, Row};
 use crate::rules::Rules;
 use crate::session::{Identity, Process};
 use crate::survey::{self, Sighting};
 use progress::{Finish, Progress};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use target::{Aim, Look};
 use watch::Watch;
@@ -30,9 +32,6 @@ use watch::Watch;
 const SLICE: Duration = Duration::from_secs(1);
 /// How often a session that must not be waited for by its transaction is looked at.
 const POLL: Duration = Duration::from_millis(10);
-
-/// How much longer than `deadlock_timeout` an autovacuum worker has to answer the server's cancel.
-const YIELDING: Duration = Duration::from_millis(500);
 
 /// How long to let be who is just letting go.
 const SOON: Duration = Duration::from_millis(1);
@@ -168,45 +167,6 @@ impl Call<'_> {
         }
     }
 
-    /// A holder that is not preempted and itself waits for this transaction will wait for ever, and
-    /// so would we; and one that is only in the way of somebody in the queue, if we wait for it. Its own
-    /// check for deadlocks would find our wait, and end it for that.
-    fn refuse_deadlock(
-        &self,
-        sightings: &[Sighting],
-        decisions: &[(Vec<Identity>, Decision)],
-    ) -> Result<(), Error> {
-        // Each holder that waits, and whether it is in the way of the target itself.
-        let mut holders: HashMap<Identity, bool> = HashMap::new();
-        for sighting in sightings {
-            let who = sighting.session.identity;
-            if sighting.granted && who.pid().is_some_and(process::waits) {
-                *holders.entry(who).or_default() |= sighting.behind.is_none();
-            }
-        }
-        let is_waited_for = |who: &Identity, stance: &Stance| match (holders.get(who), stance) {
-            (None, _) | (_, Stance::Preempt(_)) => false,
-            (Some(false), Stance::Queued | Stance::Helped | Stance::Beside) => false,
-            (Some(_), _) => true,
-        };
-        let waiting: Vec<Identity> = decisions
-            .iter()
-            .flat_map(|(who, decision)| who.iter().zip(&decision.stances))
-            .filter(|(who, stance)| is_waited_for(who, stance))
-            .map(|(who, _)| *who)
-            .collect();
-        let own = process::own_pid();
-        let Some(found) = survey::who_waits_for(&waiting, own) else {
-            return Ok(());
-        };
-        let name = self.watch.name(found);
-        Err(Error::Deadlock {
-            message: format!("deadlock: {name}, in the way of {}, waits for this transaction", self.aim),
-            detail: format!("Process {own} waits for {name}, which waits for a lock that process {own} holds."),
-            hint: "Roll back, and call it at the start of the transaction, before anything else is locked.".into(),
-        })
-    }
-
     /// Does what the decisions ask for, and tells the end if this is it.
     fn follow(
         &mut self,
@@ -266,7 +226,7 @@ impl Call<'_> {
                 self.watch.refused_by = Some(allowed);
                 return Ok(Some(End::TooMany { needed, allowed }));
             }
-            let victims = first_of_each(sightings);
+            let victims = signal::first_of_each(sightings);
             let victims = victims
                 .into_iter()
                 .filter_map(|victim| Some((victim, *acts.get(&victim.session.identity)?)));
@@ -300,72 +260,6 @@ impl Call<'_> {
         Ok(None)
     }
 
-    /// Signals those who still stand in the way as they were judged, and tells whether it did with
-    /// any: one right after the other, so that the first is not back when the last one goes.
-    fn signal(&mut self, mut victims: Vec<(&Sighting, Act)>) -> bool {
-        // Whoever interrupts the call wants nothing more done.
-        wait::answer_interrupts();
-        victims.retain(|(victim, _)| is_as_judged(victim));
-        let (yielding, victims): (Vec<_>, Vec<_>) =
-            victims.into_iter().partition(|(_, act)| *act == Act::Yield);
-        let target = self.aim.to_string();
-        for (victim, act) in &victims {
-            audit::before_signal(victim, *act, &target);
-        }
-        let deliveries: Vec<(Identity, Act, Delivery)> = victims
-            .iter()
-            .map(|(victim, act)| {
-                let who = victim.session.identity;
-                let delivery = match who {
-                    Identity::Backend { pid, transaction } => {
-                        process::signal(pid, transaction, *act == Act::Terminate)
-                    }
-                    Identity::Prepared { .. } => Delivery::Gone,
-                };
-                (who, *act, delivery)
-            })
-            .collect();
-        let mut has_sent = false;
-        for (who, act, delivery) in deliveries {
-            let pid = who.pid().unwrap_or_default();
-            match delivery {
-                Delivery::Sent => {
-                    self.watch.sent(who, act);
-                    has_sent = true;
-                }
-                // The next look tells what there is then.
-                Delivery::Gone => audit::not_signalled(pid, "Its transaction had just ended"),
-                Delivery::Refused => audit::not_signalled(pid, "This role may not"),
-            }
-        }
-        for (victim, act) in yielding {
-            wait::answer_interrupts();
-            if is_as_judged(victim) {
-                audit::before_signal(victim, act, &target);
-                has_sent |= self.have_yield(victim.session.identity);
-            }
-        }
-        has_sent
-    }
-
-    /// Waits for an autovacuum worker until the server cancels it for that, and tells whether it did.
-    fn have_yield(&mut self, who: Identity) -> bool {
-        let start = Instant::now();
-        let limit = wait::deadlock_timeout() + YIELDING;
-        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
-        self.progress.yielding(who, &self.watch);
-        self.shown
-            .show(progress::remark(&[(who, Await::Signalled)], &self.watch));
-        wait::for_transaction(who, limit.min(left));
-        let is_cancelled = start.elapsed() >= wait::deadlock_timeout();
-        if is_cancelled {
-            self.watch.sent(who, Act::Yield);
-        } else if let Some(pid) = who.pid() {
-            audit::not_signalled(pid, "It let go by itself, or the time was up");
-        }
-        is_cancelled
-    }
-
     /// Takes in that nobody is waited for any more.
     fn nobody_is_waited_for(&mut self) -> Result<(), Error> {
         let still_there = survey::still_there(self.watch.present_ones())?;
@@ -375,10 +269,14 @@ impl Call<'_> {
 
     /// Whether nobody but that one stood in the way.
     fn is_alone(&self, who: Identity, decisions: &[(Vec<Identity>, Decision)]) -> bool {
-        decisions
+        let has_long_ahead = decisions
             .iter()
-            .flat_map(|(all, decision)| all.iter().zip(&decision.stances))
-            .all(|(other, stance)| {
+            .any(|(_, decision)| decision.has_long_ahead);
+        let mut all = decisions
+            .iter()
+            .flat_map(|(all, decision)| all.iter().zip(&decision.stances));
+        !has_long_ahead
+            && all.all(|(other, stance)| {
                 *other == who || matches!(stance, Stance::Queued | Stance::Beside)
             })
     }
@@ -412,100 +310,4 @@ impl Call<'_> {
             wait::sleep(rest);
         }
     }
-
-    /// Decides for each group of sessions that stand in one way: for the whole target, or with
-    /// `"all"` for each relation by itself.
-    fn decide(&mut self, sightings: &[Sighting]) -> Vec<(Vec<Identity>, Decision)> {
-        let mut groups: Vec<Vec<&Sighting>> = vec![];
-        let mut places: HashMap<Option<LockTag>, usize> = HashMap::new();
-        for sighting in sightings {
-            let key = matches!(self.policy.target, Target::All).then_some(sighting.tag);
-            let place = *places.entry(key).or_insert(groups.len());
-            if place == groups.len() {
-                groups.push(vec![]);
-            }
-            groups[place].push(sighting);
-        }
-        let mut decisions = vec![];
-        for members in groups {
-            let waits_for = watch::who_waits_for_whom(&members);
-            let may_queue =
-                |sighting: &Sighting| self.aim.may_queue_for(sighting, self.policy.mode);
-            let standings = self.watch.standings(&members, &waits_for, may_queue);
-            let call = decide::Call {
-                has_signalled: self.watch.has_signalled(),
-                takes: self.takes,
-            };
-            let decision = decide(&standings, self.policy, call);
-            let who: Vec<Identity> = standings.iter().map(|s| s.session.identity).collect();
-            self.watch.judged(&who, &decision.stances, self.policy);
-            decisions.push((who, decision));
-        }
-        decisions
-    }
-
-    fn dry_run(&mut self) -> Result<Vec<Row>, Error> {
-        let sightings = match self.aim.look(&self.rules)? {
-            Look::InWay { sightings, .. } => sightings,
-            Look::Free => vec![],
-        };
-        self.watch.look(&sightings);
-        let decisions = self.decide(&sightings);
-        let is_victim = |stance: &Stance| matches!(stance, Stance::Preempt(Means::Signal(_)));
-        let victims: HashSet<Identity> = decisions
-            .iter()
-            .flat_map(|(who, decision)| who.iter().zip(&decision.stances))
-            .filter(|(_, stance)| is_victim(stance))
-            .map(|(who, _)| *who)
-            .collect();
-        self.watch.refused_by = self.policy.max_victims.filter(|most| victims.len() > *most);
-        let mut rows: Vec<Row> = vec![];
-        let mut told: HashSet<Identity> = HashSet::new();
-        let mut staying: Vec<String> = vec![];
-        for (who, decision) in &decisions {
-            let blockers: Vec<String> = match &decision.step {
-                Step::Await {
-                    whom,
-                    why: Await::Staying | Await::Passing,
-                    ..
-                } => whom.iter().map(|i| self.watch.name(who[*i])).collect(),
-                _ => vec![],
-            };
-            for (identity, stance) in who.iter().zip(&decision.stances) {
-                if !matches!(stance, Stance::Queued | Stance::Beside) && told.insert(*identity) {
-                    rows.extend(self.watch.dry_row(*identity, *stance, &blockers));
-                }
-            }
-            staying.extend(blockers);
-        }
-        self.progress.dry(&self.aim, &rows, &staying);
-        Ok(rows)
-    }
-}
-
-/// Whether this is still the session that was judged, and still in the way.
-fn is_as_judged(victim: &Sighting) -> bool {
-    let session = &victim.session;
-    session
-        .identity
-        .pid()
-        .is_some_and(|pid| activity::backend_start(pid) == session.backend_start)
-        && is_still_in_way(victim)
-}
-
-/// Whether a session still holds the lock that it was judged for. Asked with the mode that conflicts
-/// with every other.
-fn is_still_in_way(victim: &Sighting) -> bool {
-    locks::in_way(victim.tag, LockMode::AccessExclusive)
-        .iter()
-        .any(|found| found.granted && found.who == victim.session.identity)
-}
-
-/// Each session once, as first seen holding.
-fn first_of_each(sightings: &[Sighting]) -> Vec<&Sighting> {
-    let mut seen: HashSet<Identity> = HashSet::new();
-    sightings
-        .iter()
-        .filter(|s| s.granted && seen.insert(s.session.identity))
-        .collect()
 }

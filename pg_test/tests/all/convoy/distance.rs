@@ -23,6 +23,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         nothing_two_steps_away_is_signalled_in_vain,
         spared_maintenance_two_steps_away_is_not_signalled,
         max_victims_counts_those_two_steps_away,
+        with_all_relations_a_holder_that_waits_is_followed_too,
     ]
 }
 
@@ -203,9 +204,26 @@ fn spared_maintenance_two_steps_away_is_not_signalled(world: &World) {
     let rows = scene.migration.run(&preempt(
         r#"{"relations": ["t"], "spare": ["backup"], "timeout": "700ms", "on_timeout": "report"}"#,
     ));
-    assert_eq!(verdict(&rows, scene.application.pid()), "in the way");
+    let row = row_of(&rows, scene.application.pid());
+    assert_eq!(row.text("verdict"), "in the way");
+    let waits = format!("it waits itself for pid {} (backup", dump.pid());
+    assert!(row.text("reason").contains(&waits), "{row:?}");
     scene.trail.has_no_victim();
     assert!(dump.goes_on() && !wait.is_finished());
+}
+
+fn with_all_relations_a_holder_that_waits_is_followed_too(world: &World) {
+    let scene = Scene::new(world);
+    let lock = "SELECT pg_advisory_xact_lock(8, 8)";
+    let dump = scene.dump(lock);
+    let wait = scene.wait(lock);
+    let rows = scene
+        .migration
+        .run(&preempt(r#"{"relations": "all", "timeout": "20s"}"#));
+    assert_eq!(verdict(&rows, dump.pid()), "cancelled");
+    assert_eq!(verdict(&rows, scene.application.pid()), "finished");
+    wait.rows(SOON);
+    assert_eq!(scene.trail.victims(), [dump.pid()]);
 }
 
 fn max_victims_counts_those_two_steps_away(world: &World) {

@@ -23,6 +23,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_holder_of_unknown_age_that_outlasts_one_attempt_is_waited_for_outside,
         a_spared_holder_is_waited_for_outside_however_young,
         a_prepared_transaction_is_waited_for_outside_and_its_end_gives_the_lock,
+        behind_a_long_one_who_is_queued_himself_it_does_not_queue,
     ]
 }
 
@@ -209,4 +210,36 @@ fn a_prepared_transaction_is_waited_for_outside_and_its_end_gives_the_lock(world
     );
     let found = migration.run("SELECT t FROM t WHERE i = 1");
     assert_eq!(found.value(), Some("x"));
+}
+
+/// He gets the lock before us, and is long then: whoever queues behind him queues behind a long holder.
+fn behind_a_long_one_who_is_queued_himself_it_does_not_queue(world: &World) {
+    let database = world.database();
+    table(&database, "t", 10_000);
+    let backup = Backup::start(&database, SLOWLY);
+    let other = database.session("other migration");
+    other.run("BEGIN");
+    let lock = other.spawn("LOCK TABLE t");
+    lock.wait_until_queued();
+    wait_until("the other migration is long", SOON, || {
+        age(&database, other.pid()) > 3.0 * MAX_STALL.as_secs_f64()
+    });
+    let oracle = Oracle::start(&database);
+    let migration = database.session("migration");
+    migration.run("BEGIN");
+    let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "20s"}"#));
+    lock.rows(SOON);
+    stays_true(
+        "the other migration is waited for",
+        Instant::now() + Duration::from_millis(500),
+        || !call.is_finished(),
+    );
+    let released = clock(&database);
+    other.run("COMMIT");
+    let rows = call.rows(SOON);
+    let stays = oracle.end().of(migration.pid());
+    assert!(stays.iter().all(|s| s.since >= released), "{stays:?}");
+    assert_eq!(verdict(&rows, backup.pid), "cancelled");
+    let held = mode_held(&database, migration.pid(), "t");
+    assert_eq!(held.as_deref(), Some(LOCK));
 }

@@ -18,6 +18,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         rights_that_are_revoked_meanwhile_are_missed,
         without_the_lock_no_right_is_needed,
         a_security_definer_function_lends_its_owners_rights,
+        what_lock_table_does_not_lock_must_be_ones_own,
     ]
 }
 
@@ -260,4 +261,30 @@ fn a_security_definer_function_lends_its_owners_rights(world: &World) {
         outcome(&stage, &deployer, "SELECT take()"),
         Ok(pairs(STRONGEST, "u"))
     );
+}
+
+/// A privilege on a sequence or a materialized view is for reading and writing it, not for locking others
+/// out: `LOCK TABLE` refuses these to everybody.
+fn what_lock_table_does_not_lock_must_be_ones_own(world: &World) {
+    let stage = Stage::new(
+        world,
+        "CREATE SEQUENCE s; CREATE MATERIALIZED VIEW m AS SELECT 1 AS i",
+    );
+    let user = role(&stage, "user", "", "GRANT ALL ON s, m TO $role");
+    let owner = role(
+        &stage,
+        "owner",
+        "",
+        "ALTER SEQUENCE s OWNER TO $role; ALTER MATERIALIZED VIEW m OWNER TO $role",
+    );
+    for named in ["s", "m"] {
+        let call = call(named, "");
+        assert_eq!(
+            outcome(&stage, &user, &call),
+            Err("42501".into()),
+            "{named}"
+        );
+        let held = outcome(&stage, &owner, &call);
+        assert_eq!(held, Ok(pairs(STRONGEST, named)), "{named}");
+    }
 }

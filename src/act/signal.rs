@@ -1,0 +1,110 @@
+//! Making victims let go: the last check of each, the line in the log, the signal.
+
+use super::{Call, progress};
+use crate::audit;
+use crate::decide::{Act, Await};
+use crate::lock::LockMode;
+use crate::pg::process::{self, Delivery};
+use crate::pg::{activity, locks, wait};
+use crate::session::Identity;
+use crate::survey::Sighting;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// How much longer than `deadlock_timeout` an autovacuum worker has to answer the server's cancel.
+const YIELDING: Duration = Duration::from_millis(500);
+
+impl Call<'_> {
+    /// Signals those who still stand in the way as they were judged, and tells whether it did with
+    /// any: one right after the other, so that the first is not back when the last one goes.
+    pub(super) fn signal(&mut self, mut victims: Vec<(&Sighting, Act)>) -> bool {
+        // Whoever interrupts the call wants nothing more done.
+        wait::answer_interrupts();
+        victims.retain(|(victim, _)| is_as_judged(victim));
+        let (yielding, victims): (Vec<_>, Vec<_>) =
+            victims.into_iter().partition(|(_, act)| *act == Act::Yield);
+        let target = self.aim.to_string();
+        for (victim, act) in &victims {
+            audit::before_signal(victim, *act, &target);
+        }
+        let deliveries: Vec<(Identity, Act, Delivery)> = victims
+            .iter()
+            .map(|(victim, act)| {
+                let who = victim.session.identity;
+                let delivery = match who {
+                    Identity::Backend { pid, transaction } => {
+                        process::signal(pid, transaction, *act == Act::Terminate)
+                    }
+                    Identity::Prepared { .. } => Delivery::Gone,
+                };
+                (who, *act, delivery)
+            })
+            .collect();
+        let mut has_sent = false;
+        for (who, act, delivery) in deliveries {
+            let pid = who.pid().unwrap_or_default();
+            match delivery {
+                Delivery::Sent => {
+                    self.watch.sent(who, act);
+                    has_sent = true;
+                }
+                // The next look tells what there is then.
+                Delivery::Gone => audit::not_signalled(pid, "Its transaction had just ended"),
+                Delivery::Refused => audit::not_signalled(pid, "This role may not"),
+            }
+        }
+        for (victim, act) in yielding {
+            wait::answer_interrupts();
+            if is_as_judged(victim) {
+                audit::before_signal(victim, act, &target);
+                has_sent |= self.have_yield(victim.session.identity);
+            }
+        }
+        has_sent
+    }
+
+    /// Waits for an autovacuum worker until the server cancels it for that, and tells whether it did.
+    fn have_yield(&mut self, who: Identity) -> bool {
+        let start = Instant::now();
+        let limit = wait::deadlock_timeout() + YIELDING;
+        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        self.progress.yielding(who, &self.watch);
+        self.shown
+            .show(progress::remark(&[(who, Await::Signalled)], &self.watch));
+        wait::for_transaction(who, limit.min(left));
+        let is_cancelled = start.elapsed() >= wait::deadlock_timeout();
+        if is_cancelled {
+            self.watch.sent(who, Act::Yield);
+        } else if let Some(pid) = who.pid() {
+            audit::not_signalled(pid, "It let go by itself, or the time was up");
+        }
+        is_cancelled
+    }
+}
+
+/// Whether this is still the session that was judged, and still in the way.
+fn is_as_judged(victim: &Sighting) -> bool {
+    let session = &victim.session;
+    session
+        .identity
+        .pid()
+        .is_some_and(|pid| activity::backend_start(pid) == session.backend_start)
+        && is_still_in_way(victim)
+}
+
+/// Whether a session still holds the lock that it was judged for. Asked with the mode that conflicts
+/// with every other.
+fn is_still_in_way(victim: &Sighting) -> bool {
+    locks::in_way(victim.tag, LockMode::AccessExclusive)
+        .iter()
+        .any(|found| found.granted && found.who == victim.session.identity)
+}
+
+/// Each session once, as first seen holding.
+pub(super) fn first_of_each(sightings: &[Sighting]) -> Vec<&Sighting> {
+    let mut seen: HashSet<Identity> = HashSet::new();
+    sightings
+        .iter()
+        .filter(|s| s.granted && seen.insert(s.session.identity))
+        .collect()
+}
