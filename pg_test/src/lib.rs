@@ -7,6 +7,7 @@
 pub mod account;
 pub mod cluster;
 pub mod failure;
+pub mod figures;
 pub mod installation;
 pub mod process;
 pub mod setup;

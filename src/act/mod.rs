@@ -60,7 +60,7 @@ pub fn preempt(policy: &Policy, keeps_locks: bool) -> Result<Vec<Row>, Error> {
         shown: Shown::default(),
         order: None,
         backoff: Backoff::default(),
-        has_missed_unseen: false,
+        unseen_misses: 0,
         has_gap: false,
         start: Instant::now(),
         rules: Rules::default(),
@@ -84,8 +84,8 @@ struct Call<'a> {
     /// What to lock, in which order, once that is known.
     order: Option<Vec<RelationId>>,
     backoff: Backoff,
-    /// The last attempt to take the lock failed though nobody was seen.
-    has_missed_unseen: bool,
+    /// How many attempts to take the lock have failed though nobody was seen.
+    unseen_misses: u32,
     /// Those in the way are just letting go, so that the next look may come too late.
     has_gap: bool,
     start: Instant,

@@ -1,7 +1,7 @@
 //! Taking the lock: at once where that is possible, and else from the queue, for as short a time and
 //! as seldom as policy and [`Backoff`](crate::backoff::Backoff) allow.
 
-use super::{Call, End};
+use super::{Call, End, SOON};
 use crate::error::Error;
 use crate::pg::take::{self, Attempt};
 use crate::pg::wait;
@@ -28,12 +28,9 @@ impl Call<'_> {
         let in_queue = in_queue.min(left);
         let may_queue = pause.is_zero() && !in_queue.is_zero();
         if !sightings.is_empty() {
-            self.has_missed_unseen = false;
+            self.unseen_misses = 0;
         }
-        // Each attempt uses up a transaction id: where one fails though nobody is seen, because of
-        // somebody outside any transaction, the next one waits for the queue.
-        if may_queue || sightings.is_empty() && !self.has_missed_unseen {
-            self.has_missed_unseen = sightings.is_empty();
+        if may_queue || sightings.is_empty() {
             if self.attempt(may_queue.then_some(in_queue))? {
                 return Ok(Some(End::Free));
             }
@@ -44,10 +41,17 @@ impl Call<'_> {
         if left.is_zero() {
             return Ok(Some(End::TimeUp));
         }
-        if may_queue {
-            return Ok(None);
+        match () {
+            () if may_queue => (),
+            () if sightings.is_empty() => {
+                // Somebody is just letting go, or holds it outside any transaction: each attempt uses
+                // up a transaction id, so that they become fewer.
+                let rest = SOON * 2u32.pow(self.unseen_misses.min(10));
+                self.unseen_misses += 1;
+                wait::sleep(rest.min(pause).min(left));
+            }
+            () => self.let_pass(sightings, pause.min(left)),
         }
-        self.let_pass(sightings, pause.min(left));
         Ok(None)
     }
 

@@ -58,42 +58,36 @@ pub fn is_shared(relation: RelationId) -> bool {
 
 /// What is known of the relation with that OID; none if there is none.
 pub fn relation(id: RelationId) -> Option<Relation> {
-    let oid = pg_sys::Oid::from_u32(id);
-    // SAFETY: the cached tuple is read before it is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
-        if tuple.is_null() {
-            return None;
-        }
-        let class: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
-        let toast = (*class).reltoastrelid;
-        let found = Relation {
-            kind: (*class).relkind as u8,
-            toast: (toast != pg_sys::InvalidOid).then(|| toast.to_u32()),
-            has_indexes: (*class).relhasindex,
-            has_children: (*class).relhassubclass,
-            is_catalog: pg_sys::IsCatalogRelationOid(oid),
-        };
-        pg_sys::ReleaseSysCache(tuple);
-        Some(found)
-    }
+    from_class(id, |class| Relation {
+        kind: class.relkind as u8,
+        toast: (class.reltoastrelid != pg_sys::InvalidOid).then(|| class.reltoastrelid.to_u32()),
+        has_indexes: class.relhasindex,
+        has_children: class.relhassubclass,
+        // SAFETY: compares with a constant.
+        is_catalog: unsafe { pg_sys::IsCatalogRelationOid(pg_sys::Oid::from_u32(id)) },
+    })
 }
 
 /// How large `pg_class` says the relation with that OID is; none if there is none.
 pub fn size(id: RelationId) -> Option<Size> {
+    from_class(id, |class| Size {
+        // Block numbers are unsigned, the column is not.
+        blocks: (class.relpages as u32).into(),
+        rows: class.reltuples as i64,
+    })
+}
+
+/// Reads the row of `pg_class` with that OID; none if there is none.
+fn from_class<R>(id: RelationId, read: impl FnOnce(&pg_sys::FormData_pg_class) -> R) -> Option<R> {
     let oid = pg_sys::Oid::from_u32(id);
-    // SAFETY: the cached tuple is read before it is released.
+    // SAFETY: the cached tuple is read before it is released, and `read` raises no error.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
         if tuple.is_null() {
             return None;
         }
         let class: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
-        let found = Size {
-            // Block numbers are unsigned, the column is not.
-            blocks: ((*class).relpages as u32).into(),
-            rows: (*class).reltuples as i64,
-        };
+        let found = read(&*class);
         pg_sys::ReleaseSysCache(tuple);
         Some(found)
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pg_test::figures::grouped;
+
 /// The middle and the ends of some times; zero of none.
 #[derive(Clone, Copy)]
 pub struct Spread {
@@ -27,7 +29,7 @@ pub fn ms(time: Duration) -> String {
     match ms {
         0.0..1.0 => format!("{ms:.3} ms"),
         1.0..100.0 => format!("{ms:.1} ms"),
-        _ => format!("{} ms", grouped(ms.round() as u64)),
+        _ => format!("{} ms", grouped(ms.round() as u128)),
     }
 }
 
@@ -39,17 +41,4 @@ pub fn seconds(time: Duration) -> String {
     } else {
         format!("{seconds:.1} s")
     }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

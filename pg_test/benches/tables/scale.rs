@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use pg_test::figures::grouped;
 use pg_test::{Backup, Cluster, Database, During, Failure, wait_until};
 use postgres::{Client, NoTls};
 
-use crate::figures::{grouped, ms, spread};
+use crate::figures::{ms, spread};
 use crate::sheet::Sheet;
 use crate::world::{HALF_A_MINUTE, ROWS, TABLE, World, make_table};
 
@@ -83,7 +84,7 @@ fn asking(sheet: &mut Sheet, database: &Database, crowd: &mut [Client]) -> Resul
             );
             session.batch_execute(&sql).during("hold locks")?;
         }
-        let held = grouped((level * SESSIONS) as u64);
+        let held = grouped((level * SESSIONS) as u128);
         let one = asker.ask(&held, "1")?;
         for session in crowd.iter_mut().skip(1) {
             session
@@ -117,7 +118,7 @@ fn asking(sheet: &mut Sheet, database: &Database, crowd: &mut [Client]) -> Resul
             faster >= 100.0,
             &format!(
                 "100 times faster than the usual query at {} locks",
-                grouped((most * SESSIONS) as u64)
+                grouped((most * SESSIONS) as u128)
             ),
             &format!("{faster:.0} times"),
         );

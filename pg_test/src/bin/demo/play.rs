@@ -90,7 +90,7 @@ fn scene(
         HISTORY,
         &format!(
             "{megabytes} MB, {} rows; references auth_user and django_content_type",
-            stage::thousands(history.rows.into())
+            pg_test::figures::grouped(history.rows.into())
         ),
     )?;
     stage::entry(

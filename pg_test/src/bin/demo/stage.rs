@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use pg_test::figures::grouped;
 use pg_test::{During, Failure, Rows};
 
 pub const STATEMENT: Style = AnsiColor::Cyan.on_default();
@@ -55,7 +56,7 @@ pub fn entry(name: &str, text: &str) -> Result<(), Failure> {
 pub fn at(time: Duration, style: Style, text: &str) -> Result<(), Failure> {
     for (i, piece) in wrap(text, WIDTH - AFTER_TIME).iter().enumerate() {
         let time = if i == 0 {
-            format!("{} ms", thousands(time.as_millis()))
+            format!("{} ms", grouped(time.as_millis()))
         } else {
             String::new()
         };
@@ -90,21 +91,8 @@ pub fn table(rows: &Rows) -> Result<(), Failure> {
 pub fn milliseconds(length: Duration) -> String {
     match length.as_secs_f64() * 1000.0 {
         ms @ ..10.0 => format!("{ms:.1} ms"),
-        ms => format!("{} ms", thousands(ms.round() as u128)),
+        ms => format!("{} ms", grouped(ms.round() as u128)),
     }
-}
-
-/// `100,000`.
-pub fn thousands(number: u128) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Lines of at most `width` characters, broken at spaces.

@@ -24,6 +24,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_spared_holder_is_waited_for_outside_however_young,
         a_prepared_transaction_is_waited_for_outside_and_its_end_gives_the_lock,
         behind_a_long_one_who_is_queued_himself_it_does_not_queue,
+        what_is_let_go_while_the_queue_must_not_be_joined_is_had_at_once,
     ]
 }
 
@@ -242,4 +243,37 @@ fn behind_a_long_one_who_is_queued_himself_it_does_not_queue(world: &World) {
     assert_eq!(verdict(&rows, backup.pid), "cancelled");
     let held = mode_held(&database, migration.pid(), "t");
     assert_eq!(held.as_deref(), Some(LOCK));
+}
+
+/// After an attempt that failed it takes a second or more until the queue may be joined again. Whoever
+/// holds thousands of locks lets go of them one by one, after his transaction has ended.
+fn what_is_let_go_while_the_queue_must_not_be_joined_is_had_at_once(world: &World) {
+    let database = world.database();
+    table(&database, "t", 10);
+    database.session("setup").run(
+        "CREATE TABLE parts (i int) PARTITION BY LIST (i); \
+         DO $$BEGIN FOR i IN 1..3000 LOOP \
+         EXECUTE format('CREATE TABLE parts_%s PARTITION OF parts FOR VALUES IN (%s)', i, i); END LOOP; END$$",
+    );
+    let holder = database.session("web");
+    holder.run("SELECT count(*) FROM parts");
+    let migration = database.session("migration");
+    let mut slowest = Duration::ZERO;
+    for _ in 0..8 {
+        migration.run("BEGIN");
+        holder.run("BEGIN; SELECT count(*) FROM parts; SELECT FROM t");
+        let call = migration.spawn(preempt(r#"{"relations": ["t"], "max_stall": "200ms"}"#));
+        call.wait_until_queued();
+        wait_until("the call has left the queue", SOON, || {
+            call.wait_event()
+                .is_some_and(|(_, event)| event == "virtualxid")
+        });
+        let start = Instant::now();
+        holder.run("COMMIT");
+        call.rows(SOON);
+        slowest = slowest.max(start.elapsed());
+        migration.run("ROLLBACK");
+    }
+    println!("had {slowest:?} after the release at the latest");
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use pg_test::{Database, Row, Session, SessionOptions, wait_until};
 
-use crate::preempt::scene::{Backup, Holder, SLOWLY, SOON, preempt, table};
+use crate::preempt::scene::{Backup, Holder, SLOWLY, SOON, table};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
