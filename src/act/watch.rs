@@ -190,6 +190,8 @@ impl Watch {
                 self.by_identity.remove(&track.session.identity);
                 (track.from_start, track.hold, track.was_helped) = (from_start, hold, false);
                 (track.through, track.outlasted) = (sighting.behind, false);
+                // VACUUM does a table and its TOAST table in two transactions.
+                track.was_finishing &= track.session.query_start == sighting.session.query_start;
                 (track.relation, track.mode) = (sighting.relation, sighting.mode);
                 track.transaction_seen = now;
                 i
@@ -281,6 +283,7 @@ impl Watch {
             waits_for_us: false,
             outlasted: track.outlasted,
             watched: ago(track.first_seen),
+            was_finishing: track.was_finishing,
             eta: self.now.and_then(|(_, stamp)| track.session.eta(stamp)),
             may_queue: false,
             kin_sent: kin

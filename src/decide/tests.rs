@@ -53,6 +53,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         outlasted: false,
         watched: age,
         eta: None,
+        was_finishing: false,
         may_queue: true,
     }
 }
@@ -439,6 +440,13 @@ fn who_says_that_he_is_about_to_finish_is_given_the_time_once() {
             within: Some(4 * SECOND)
         }
     );
+    let silent = Standing {
+        eta: None,
+        was_finishing: true,
+        ..session
+    };
+    let decision = decide(&[silent], &policy(), Call::default());
+    assert_eq!(decision.stances, [Stance::Preempt(Means::Finish)]);
     session.watched = 3 * SECOND;
     assert_eq!(
         decide(&[session], &policy(), Call::default()).step,

@@ -64,8 +64,8 @@ fn row_with(database: &Database, pid: i32, finish_within: &str) -> pg_test::Row 
 fn a_vacuum_about_to_finish_is_left_alone(world: &World) {
     let database = database(world);
     let trail = Trail::from_now(world.cluster());
-    let (session, vacuum) = vacuum(&database, "100");
-    wait_for_eta(&database, "eta BETWEEN '100ms' AND '5s'");
+    let (session, vacuum) = vacuum(&database, "30");
+    wait_for_eta(&database, "eta BETWEEN '1s' AND '10s'");
     let row = row_with(&database, session.pid(), "20s");
     assert_eq!(row.text("verdict"), "finished");
     assert!(row.text("reason").contains("progress"), "{row:?}");
