@@ -38,6 +38,8 @@ pub struct Standing<'a> {
     pub watched: Duration,
     /// In what time it lets go, by its own progress.
     pub eta: Option<Duration>,
+    /// How much time the call has left.
+    pub time_left: Duration,
     /// It has been left alone because it was about to let go.
     pub was_finishing: bool,
     /// The caller could queue for what it holds, and so have the server end it if it is an autovacuum
@@ -348,11 +350,12 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
 
 /// Whether its own progress says that it lets go before `finish_within` is over, which counts from
 /// when it was first seen: who is slower than he said is not given that time again. Who said so, and
-/// says nothing now, is between two steps of his work.
+/// says nothing now, is between two steps of his work. Whoever would take longer than the call lasts is
+/// not waited for in vain.
 fn is_finishing(standing: &Standing<'_>, policy: &Policy) -> bool {
     let left = policy.finish_within.saturating_sub(standing.watched);
     let is_near = match standing.eta {
-        Some(eta) => eta <= left,
+        Some(eta) => eta <= left.min(standing.time_left),
         None => standing.was_finishing,
     };
     standing.sent.is_none() && !left.is_zero() && is_near

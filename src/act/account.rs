@@ -210,8 +210,33 @@ impl Watch {
         match (lines.is_empty(), helps) {
             (true, true) => "Nobody holds a conflicting lock any more, but the session that waits has not gone on.".into(),
             (true, false) => "Nobody held a conflicting lock at the last look, but others came in between.".into(),
-            (false, _) => lines.join("\n"),
+            (false, _) => {
+                lines.extend(self.victims());
+                lines.join("\n")
+            }
         }
+    }
+
+    /// Who was signalled and has gone, for the DETAIL of an error: nobody else tells of them then.
+    fn victims(&self) -> Option<String> {
+        let gone = self
+            .tracks
+            .iter()
+            .filter(|t| t.gone.is_some() && !t.sent.is_empty());
+        let names: Vec<String> = gone
+            .map(|t| report::name(&t.session, t.judgement))
+            .collect();
+        (!names.is_empty()).then(|| format!("Preempted before: {}.", report::list(&names)))
+    }
+
+    /// Those whom policy preempts, and who are not signalled while others stay.
+    pub fn held_back(&self) -> Vec<String> {
+        let held = self.remaining_tracks().filter(|t| {
+            t.sent.is_empty()
+                && matches!(t.stance, Stance::Preempt(Means::Signal(_) | Means::Follow))
+        });
+        held.map(|t| report::name(&t.session, t.judgement))
+            .collect()
     }
 
     /// What to do about those who are still in the way, for the HINT of an error.
@@ -233,8 +258,16 @@ impl Watch {
         } else if has(Stance::Spare) {
             "Let those that policy spares finish, and try again then."
         } else if has(Stance::Leave) {
-            "Try again later, raise timeout, or name them in preempt if they may be ended. Those that policy \
-             preempts are left alone while others stay."
+            return format!(
+                "Try again later, raise timeout, or name them in preempt (which replaces its default list) if they may \
+                 be ended.{}",
+                match self.held_back().is_empty() {
+                    true => "",
+                    false => " Those that policy preempts are left alone while others stay.",
+                }
+            );
+        } else if has(Stance::Preempt(Means::Finish)) {
+            "Raise timeout above what they still need, or lower finish_within to have them preempted."
         } else if self.remaining_tracks().next().is_some() {
             "Raise timeout, or lower grace: they were signalled and have not let go yet."
         } else {

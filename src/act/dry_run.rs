@@ -4,9 +4,10 @@ use super::Call;
 use super::target::Look;
 use crate::decide::{Await, Means, Stance, Step};
 use crate::error::Error;
+use crate::policy::Target;
 use crate::report::Row;
 use crate::session::Identity;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 impl Call<'_> {
     pub(super) fn dry_run(&mut self) -> Result<Vec<Row>, Error> {
@@ -24,8 +25,9 @@ impl Call<'_> {
             .map(|(who, _)| *who)
             .collect();
         self.watch.refused_by = self.policy.max_victims.filter(|most| victims.len() > *most);
-        let mut rows: Vec<Row> = vec![];
-        let mut told: HashSet<Identity> = HashSet::new();
+        // With `"all"` a session is judged with each of its relations, and signalled if one allows it.
+        let mut order: Vec<Identity> = vec![];
+        let mut best: HashMap<Identity, (Stance, Vec<String>)> = HashMap::new();
         let mut staying: Vec<String> = vec![];
         for (who, decision) in &decisions {
             let blockers: Vec<String> = match &decision.step {
@@ -37,12 +39,32 @@ impl Call<'_> {
                 _ => vec![],
             };
             for (identity, stance) in who.iter().zip(&decision.stances) {
-                if !matches!(stance, Stance::Queued | Stance::Beside) && told.insert(*identity) {
-                    rows.extend(self.watch.dry_row(*identity, *stance, &blockers));
+                if matches!(stance, Stance::Queued | Stance::Beside) {
+                    continue;
+                }
+                let known = best.entry(*identity).or_insert_with(|| {
+                    order.push(*identity);
+                    (*stance, blockers.clone())
+                });
+                if blockers.is_empty() && !known.1.is_empty() {
+                    *known = (*stance, vec![]);
                 }
             }
-            staying.extend(blockers);
+            let news = blockers.into_iter().filter(|name| !staying.contains(name));
+            let news: Vec<String> = news.collect();
+            staying.extend(news);
         }
+        if matches!(self.policy.target, Target::All) {
+            // They hold up those on their own relations, and nobody else.
+            staying.clear();
+        }
+        let rows: Vec<Row> = order
+            .into_iter()
+            .filter_map(|who| {
+                let (stance, blockers) = best.get(&who)?;
+                self.watch.dry_row(who, *stance, blockers)
+            })
+            .collect();
         self.progress.dry(&self.aim, &rows, &staying);
         Ok(rows)
     }

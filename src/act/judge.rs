@@ -16,12 +16,13 @@ impl Call<'_> {
             Target::All => by_relation(sightings),
             Target::Relations(_) | Target::Pid(_) => vec![sightings.iter().collect()],
         };
+        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
         let mut decisions = vec![];
         for members in groups {
             let waits_for = watch::who_waits_for_whom(&members);
             let may_queue =
                 |sighting: &Sighting| self.aim.may_queue_for(sighting, self.policy.mode);
-            let standings = self.watch.standings(&members, &waits_for, may_queue);
+            let standings = self.watch.standings(&members, &waits_for, may_queue, left);
             let call = decide::Call {
                 has_signalled: self.watch.has_signalled(),
                 takes: self.takes,

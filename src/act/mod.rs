@@ -56,7 +56,7 @@ pub fn preempt(policy: &Policy, keeps_locks: bool) -> Result<Vec<Row>, Error> {
         aim,
         takes,
         watch: Watch::default(),
-        progress: Progress::new(is_lockable && !keeps_locks),
+        progress: Progress::new(is_lockable && !keeps_locks, takes),
         shown: Shown::default(),
         order: None,
         backoff: Backoff::default(),

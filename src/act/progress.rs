@@ -26,17 +26,21 @@ pub struct Progress {
     has_begun: bool,
     /// A lock is wanted, but would not be kept.
     keeps_nothing: bool,
+    /// A lock is to be held in the end.
+    takes: bool,
     start: Instant,
     last: Instant,
 }
 
 impl Progress {
     /// `keeps_nothing`: a lock is wanted that would not outlive the statement, and is not taken.
-    pub fn new(keeps_nothing: bool) -> Progress {
+    /// `takes`: one is wanted, and will be kept.
+    pub fn new(keeps_nothing: bool, takes: bool) -> Progress {
         let now = Instant::now();
         Progress {
             has_begun: false,
             keeps_nothing,
+            takes,
             start: now,
             last: now,
         }
@@ -85,8 +89,12 @@ impl Progress {
                 } else {
                     ""
                 };
+                let held = match watch.held_back() {
+                    held if held.is_empty() => String::new(),
+                    held => format!("; meanwhile {} is left alone", report::list(&held)),
+                };
                 say!(
-                    "lockguard: still waiting after {elapsed} for {names}: {it}{stays}; it leaves the others alone meanwhile{ends}"
+                    "lockguard: still waiting after {elapsed} for {names}: {it}{stays}{held}{ends}"
                 )
             }
             Await::Passing => say!("lockguard: still waiting after {elapsed} for {names} to pass"),
@@ -140,7 +148,11 @@ impl Progress {
         match how {
             Finish::Held => say!("lockguard: holds {aim} after {elapsed}{tally}"),
             Finish::NotFree => {
-                say!("lockguard: the way to {aim} is not free after {elapsed}{tally}")
+                let held = match self.takes {
+                    true => "; no lock is held, and a statement that needs it will queue",
+                    false => "",
+                };
+                say!("lockguard: the way to {aim} is not free after {elapsed}{tally}{held}")
             }
             Finish::Free if !granted.is_empty() && aim.is_clear_when_nobody_stands() => {
                 let granted = report::list(&granted);

@@ -233,6 +233,7 @@ impl Watch {
         sightings: &[&Sighting],
         waits_for: &'a [Vec<usize>],
         may_queue: impl Fn(&Sighting) -> bool,
+        time_left: Duration,
     ) -> Vec<Standing<'a>> {
         each_session(sightings.iter().copied())
             .into_iter()
@@ -251,6 +252,7 @@ impl Watch {
                     may_queue: is_only_to_yield && may_queue(sighting),
                     direct: sighting.behind.is_none(),
                     waits_for_us: sighting.waits_for_us,
+                    time_left,
                     ..standing
                 })
             })
@@ -283,6 +285,7 @@ impl Watch {
             waits_for_us: false,
             outlasted: track.outlasted,
             watched: ago(track.first_seen),
+            time_left: Duration::MAX,
             was_finishing: track.was_finishing,
             eta: self.now.and_then(|(_, stamp)| track.session.eta(stamp)),
             may_queue: false,

@@ -37,6 +37,7 @@ impl Member {
             outlasted: self.outlasted,
             watched: self.age,
             eta: self.eta,
+            time_left: Duration::from_secs(30),
             was_finishing: false,
             may_queue: self.may_queue,
             kin_sent: None,

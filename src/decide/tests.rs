@@ -53,6 +53,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         outlasted: false,
         watched: age,
         eta: None,
+        time_left: 30 * SECOND,
         was_finishing: false,
         may_queue: true,
     }
@@ -447,6 +448,15 @@ fn who_says_that_he_is_about_to_finish_is_given_the_time_once() {
     };
     let decision = decide(&[silent], &policy(), Call::default());
     assert_eq!(decision.stances, [Stance::Preempt(Means::Finish)]);
+    let hurried = Standing {
+        time_left: 2 * SECOND,
+        ..session
+    };
+    assert_eq!(
+        decide(&[hurried], &policy(), Call::default()).step,
+        Step::Preempt(vec![(0, Act::Cancel)]),
+        "the call would be over before"
+    );
     session.watched = 3 * SECOND;
     assert_eq!(
         decide(&[session], &policy(), Call::default()).step,

@@ -20,15 +20,27 @@ pub fn may_lock(relations: &[RelationId], mode: LockMode) -> Result<(), Error> {
             Some(_) => roles::owns(table),
         };
         if !may_lock {
-            return Err(Error::NotAllowed {
-                message: format!(
-                    "permission denied to lock {} in {mode}",
-                    catalog::name(*relation)
-                ),
-                hint: format!(
-                    "As for LOCK TABLE, the role needs a privilege on {} that allows it. Without the lock the way is cleared by \"take_lock\": false.",
-                    catalog::name(table)
-                ),
+            let name = catalog::name(table);
+            const OR_WITHOUT: &str =
+                "With \"take_lock\": false the way is cleared without taking the lock.";
+            return Err(match kind {
+                Some(b'r' | b'p' | b'v') | None => {
+                    let privileges = match mode {
+                        LockMode::AccessShare => "SELECT",
+                        LockMode::RowExclusive => "INSERT, UPDATE, DELETE or TRUNCATE",
+                        _ => "UPDATE, DELETE or TRUNCATE",
+                    };
+                    Error::NotAllowed {
+                        message: format!("permission denied to lock {name} in {mode}"),
+                        hint: format!(
+                            "As for LOCK TABLE, the role needs {privileges} on {name}, or to own it. {OR_WITHOUT}"
+                        ),
+                    }
+                }
+                Some(_) => Error::NotAllowed {
+                    message: format!("must be owner of {name} to lock it"),
+                    hint: format!("LOCK TABLE does not lock such a relation at all. {OR_WITHOUT}"),
+                },
             });
         }
     }

@@ -284,9 +284,11 @@ fn max_stall(
             "max_stall must be below deadlock_timeout, which is {}",
             in_words(deadlock_timeout)
         ));
-        return Err(problem.hint(
-            "Who sits in a lock queue for longer than that makes the server look for deadlocks, and cancel autovacuums.",
-        ));
+        return Err(problem.hint(format!(
+            "Use a value below {}; the default is {}.",
+            in_words(deadlock_timeout),
+            in_words(DEFAULT_MAX_STALL)
+        )));
     }
     Ok(given)
 }

@@ -60,7 +60,7 @@ pub fn run(world: &World, sheet: &mut Sheet) -> Result<(), Failure> {
     let shown: Vec<Record> = plays.into_iter().map(|(record, _)| record).collect();
     chart::draw(
         "application",
-        "A DDL behind a transaction of 10 s and a backup: the application's slowest request at each moment (red: the DDL is done)",
+        "A DDL behind a transaction of 10 s and a backup: the application's slowest request at each moment (log scale; red: the DDL is done)",
         &shown,
     )
 }

@@ -54,7 +54,7 @@ pub fn run(world: &World, sheet: &mut Sheet) -> Result<(), Failure> {
     let shown: Vec<Record> = all.into_iter().filter_map(play::typical).collect();
     chart::draw(
         "stall",
-        "A DDL behind a backup of half a minute: the application's slowest request at each moment (red: the DDL is done)",
+        "A DDL behind a backup of half a minute: the application's slowest request at each moment (log scale; red: the DDL is done)",
         &shown,
     )
 }

@@ -73,9 +73,7 @@ fn a_backup_dies_only_once_the_application_has_let_go(world: &World) {
     let waiting = migration.notices();
     assert!(
         waiting.len() >= 2
-            && waiting[1]
-                .message
-                .contains("leaves the others alone meanwhile")
+            && waiting[1].message.contains("is left alone")
             && waiting[1]
                 .message
                 .contains(&format!("pid {}", application.pid())),
