@@ -334,10 +334,7 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
             _ => Stance::OutOfReach(Unreachable::OutsideTransaction),
         };
     }
-    if is_finishing(standing, policy) {
-        return Stance::Preempt(Means::Finish);
-    }
-    Stance::Preempt(Means::Signal(match policy.signal {
+    let act = match policy.signal {
         Signal::Terminate => Act::Terminate,
         // A cancel that did not help by the end of `grace` is followed by more than a cancel.
         Signal::Escalate if session.is_idle_in_transaction() => Act::Terminate,
@@ -345,7 +342,11 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
             return Stance::OutOfReach(Unreachable::IdleUnderCancel);
         }
         Signal::Escalate | Signal::Cancel => Act::Cancel,
-    }))
+    };
+    Stance::Preempt(match is_finishing(standing, policy) {
+        true => Means::Finish,
+        false => Means::Signal(act),
+    })
 }
 
 /// Whether its own progress says that it lets go before `finish_within` is over, which counts from

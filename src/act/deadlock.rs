@@ -42,7 +42,7 @@ impl Call<'_> {
         };
         let name = self.watch.name(found);
         Err(Error::Deadlock {
-            message: format!("deadlock detected: {name}, in the way of {}, waits for this transaction", self.aim),
+            message: format!("deadlock: {name}, in the way of {}, waits for this transaction", self.aim),
             detail: format!("Process {own} waits for {name}, which waits for a lock that process {own} holds."),
             hint: "Roll back, and call it at the start of the transaction, before anything else is locked.".into(),
         })

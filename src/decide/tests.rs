@@ -475,6 +475,22 @@ fn who_says_that_he_is_about_to_finish_is_given_the_time_once() {
 }
 
 #[test]
+fn progress_excuses_nobody_whom_no_signal_would_reach() {
+    let session = idle(1);
+    let mut standing = standing(&session, Class::Vacuum, 60 * SECOND);
+    standing.eta = Some(SECOND);
+    standing.watched = Duration::ZERO;
+    let gentle = Policy {
+        signal: Signal::Cancel,
+        ..policy()
+    };
+    assert_eq!(
+        decide(&[standing], &gentle, Call::default()).stances,
+        [Stance::OutOfReach(Unreachable::IdleUnderCancel)]
+    );
+}
+
+#[test]
 fn an_autovacuum_that_may_not_be_signalled_is_made_to_yield_unless_it_is_spared() {
     let mut worker = application(1);
     worker.process = Process::AutovacuumWorker;

@@ -211,7 +211,7 @@ fn a_migration_that_cannot_clear_its_way_says_why_and_leaves_all_as_it_was(world
             application.pid()
         ),
         "HINT:  ".to_owned(),
-        "is left alone".to_owned(),
+        "policy does not preempt it".to_owned(),
     ] {
         assert!(
             failed.stderr.contains(&told),

@@ -129,7 +129,7 @@ fn a_dry_run_tells_who_would_be_left_alone(world: &World) {
     wait_for_eta(&database, "eta < '1h'");
     let caller = database.session("migration");
     let rows = caller.run(&preempt(
-        r#"{"relations": ["t"], "finish_within": "2 h", "dry_run": true}"#,
+        r#"{"relations": ["t"], "finish_within": "2 h", "timeout": "2 h", "dry_run": true}"#,
     ));
     let row = row_of(&rows, session.pid());
     assert_eq!(row.text("verdict"), "would wait");
