@@ -50,3 +50,17 @@ CREATE FUNCTION lockguard.preempt_maintenance(
 
 COMMENT ON FUNCTION lockguard.preempt_maintenance(jsonb) IS
     'Makes the way to a lock free by preempting only what the policy calls maintenance, never in vain, and in a transaction block takes the lock: one row for each session that stood in the way.';
+
+CREATE FUNCTION lockguard.locks_of(
+    statement text
+) RETURNS TABLE (
+    statement integer,
+    relation regclass,
+    mode text,
+    reason text
+)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'locks_of_wrapper';
+
+COMMENT ON FUNCTION lockguard.locks_of(text) IS
+    'Which existing relations the statements would lock, how strongly and why: read by the server''s own parser and from its catalogs, without running them. Takes no lock on those relations and never waits. A row without a relation tells what cannot be seen ahead.';

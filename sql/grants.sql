@@ -7,3 +7,4 @@ GRANT SELECT ON lockguard.maintenance_rules TO PUBLIC;
 REVOKE ALL ON FUNCTION lockguard.protect_builtin_rules() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.blockers_of(regclass[], text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.preempt_maintenance(jsonb) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION lockguard.locks_of(text) TO PUBLIC;

@@ -3,7 +3,7 @@
 use crate::act;
 use crate::error::Error;
 use crate::lock::{LockMode, Need};
-use crate::needs;
+use crate::needs::{self, Effect};
 use crate::pg::datum::{self, Name, Text};
 use crate::pg::{activity, extension, interval, locks, transaction, wait};
 use crate::policy::{self, Problem};
@@ -120,6 +120,36 @@ fn blockers(
         .map(|relation| Need { relation, mode })
         .collect();
     survey::in_way(Way::Needs(&needs), &Rules::default())
+}
+
+/// `lockguard.locks_of(statement text)`
+#[pg_extern(sql = false)]
+fn locks_of(
+    statement: Option<AnyElement>,
+) -> TableIterator<
+    'static,
+    (
+        name!(statement, i32),
+        name!(relation, Option<pg_sys::Oid>),
+        name!(mode, Option<&'static str>),
+        name!(reason, Text),
+    ),
+> {
+    let text = statement.ok_or(Error::Null("statement"));
+    let planned = or_raise(text.and_then(|text| needs::script(&datum::text(&text))));
+    let rows = planned.into_iter().map(|planned| {
+        let mode = match planned.effect {
+            Effect::Lock(mode) => Some(mode.name()),
+            Effect::AwaitLockers(_) | Effect::AwaitSnapshots | Effect::Unseen => None,
+        };
+        (
+            planned.statement,
+            planned.relation.map(pg_sys::Oid::from_u32),
+            mode,
+            Text(planned.reason),
+        )
+    });
+    TableIterator::new(rows.collect::<Vec<_>>())
 }
 
 /// `lockguard.preempt_maintenance(policy jsonb)`

@@ -4,8 +4,10 @@ mod closure;
 mod names;
 mod order;
 mod rights;
+mod script;
 
 pub use closure::closure;
 pub use names::{existing, named};
 pub use order::lock_order;
 pub use rights::may_lock;
+pub use script::{Effect, Planned, script};

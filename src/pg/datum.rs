@@ -97,6 +97,16 @@ pub fn jsonb_text(argument: &AnyElement) -> String {
     }
 }
 
+/// The text of a `text` argument.
+pub fn text(argument: &AnyElement) -> String {
+    // SAFETY: the SQL declaration gives the argument the type text; the copy is a C string in the
+    // current memory context.
+    unsafe {
+        let text = pg_sys::text_to_cstring(argument.datum().cast_mut_ptr());
+        text::from_server(text).unwrap_or_default()
+    }
+}
+
 /// A point in time, for SQL.
 pub fn timestamp(stamp: Timestamp) -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(stamp.0).ok()
