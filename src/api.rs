@@ -136,7 +136,7 @@ fn locks_of(
     ),
 > {
     let text = statement.ok_or(Error::Null("statement"));
-    let planned = or_raise(text.and_then(|text| needs::script(&datum::text(&text))));
+    let planned = needs::script(&datum::text(&or_raise(text)));
     let rows = planned.into_iter().map(|planned| {
         let mode = match planned.effect {
             Effect::Lock(mode) => Some(mode.name()),

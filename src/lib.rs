@@ -10,6 +10,7 @@ mod act;
 mod api;
 mod audit;
 mod backoff;
+mod ddl;
 mod decide;
 mod error;
 mod lock;

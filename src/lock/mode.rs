@@ -175,6 +175,16 @@ impl ModeSet {
         self.0 & (1 << mode as i32) != 0
     }
 
+    /// Whether all of these are among those.
+    pub const fn is_subset_of(self, other: ModeSet) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// Those of either.
+    pub const fn union(self, other: ModeSet) -> ModeSet {
+        ModeSet(self.0 | other.0)
+    }
+
     pub const fn intersects(self, other: ModeSet) -> bool {
         self.0 & other.0 != 0
     }

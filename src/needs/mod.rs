@@ -3,11 +3,11 @@
 mod closure;
 mod names;
 mod order;
+mod plan;
 mod rights;
-mod script;
 
 pub use closure::closure;
 pub use names::{existing, named};
 pub use order::lock_order;
+pub use plan::{Effect, Planned, script};
 pub use rights::may_lock;
-pub use script::{Effect, Planned, script};

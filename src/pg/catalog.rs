@@ -1,6 +1,7 @@
 //! The catalogs: which relation a name means, and what belongs to a relation. Takes no lock on the
 //! relations themselves and waits for nobody.
 
+use super::scan::{Index, rows};
 use super::text;
 use crate::lock::RelationId;
 use pgrx::pg_sys;
@@ -15,6 +16,16 @@ pub struct Relation {
     pub toast: Option<RelationId>,
     pub has_indexes: bool,
     pub has_children: bool,
+    /// `relispartition`
+    pub is_partition: bool,
+    pub owner: u32,
+    pub tablespace: u32,
+    /// `relpersistence`
+    pub persistence: u8,
+    /// Of a composite type, or of a table's rows.
+    pub row_type: u32,
+    pub access_method: u32,
+    pub schema: u32,
     /// Of the system: in `pg_catalog`, or the TOAST of one that is.
     pub is_catalog: bool,
 }
@@ -63,6 +74,13 @@ pub fn relation(id: RelationId) -> Option<Relation> {
         toast: (class.reltoastrelid != pg_sys::InvalidOid).then(|| class.reltoastrelid.to_u32()),
         has_indexes: class.relhasindex,
         has_children: class.relhassubclass,
+        is_partition: class.relispartition,
+        owner: class.relowner.to_u32(),
+        tablespace: class.reltablespace.to_u32(),
+        persistence: class.relpersistence as u8,
+        row_type: class.reltype.to_u32(),
+        access_method: class.relam.to_u32(),
+        schema: class.relnamespace.to_u32(),
         // SAFETY: compares with a constant.
         is_catalog: unsafe { pg_sys::IsCatalogRelationOid(pg_sys::Oid::from_u32(id)) },
     })
@@ -154,6 +172,237 @@ pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
         } else {
             Ok(oid.to_u32())
         }
+    }
+}
+
+/// The relation of that name in this session: in that schema, or along the search path.
+///
+/// # Errors
+/// Raises 42501 for a schema that this role may not use.
+pub fn resolve_parts(schema: Option<&str>, name: &str) -> Option<RelationId> {
+    let c_string = |text: &str| CString::new(text::to_server(text)).ok();
+    let relation = c_string(name)?;
+    let schema = match schema {
+        Some(schema) => Some(c_string(schema)?),
+        None => None,
+    };
+    // SAFETY: the strings outlive the range variable; nothing is locked.
+    let oid = unsafe {
+        let range = pg_sys::makeRangeVar(
+            schema
+                .as_ref()
+                .map_or(std::ptr::null_mut(), |schema| schema.as_ptr().cast_mut()),
+            relation.as_ptr().cast_mut(),
+            -1,
+        );
+        pg_sys::RangeVarGetRelidExtended(
+            range,
+            pg_sys::NoLock as pg_sys::LOCKMODE,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        )
+    };
+    (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
+}
+
+/// The schema that a relation is made in where none is given.
+pub fn creation_schema() -> Option<String> {
+    // SAFETY: reads the search path; the list is of OIDs, in the current memory context.
+    unsafe {
+        let path = pg_sys::fetch_search_path(false);
+        if path.is_null() || (*path).length == 0 {
+            return None;
+        }
+        text::from_server(pg_sys::get_namespace_name((*(*path).elements).oid_value))
+    }
+}
+
+/// The schema of a relation.
+pub fn schema_of(relation: RelationId) -> Option<String> {
+    // SAFETY: catalog look-ups that answer null for an unknown OID.
+    unsafe {
+        let schema = pg_sys::get_rel_namespace(pg_sys::Oid::from_u32(relation));
+        text::from_server(pg_sys::get_namespace_name(schema))
+    }
+}
+
+/// The OID of a schema.
+pub fn schema(name: &str) -> Option<u32> {
+    let name = CString::new(text::to_server(name)).ok()?;
+    // SAFETY: a catalog look-up.
+    let oid = unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) };
+    (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
+}
+
+/// The relation's name alone.
+pub fn bare_name(relation: RelationId) -> Option<String> {
+    // SAFETY: a catalog look-up that answers null for an unknown OID.
+    unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(relation))) }
+}
+
+/// What `pg_attribute` says of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub number: i16,
+    pub type_id: pg_sys::Oid,
+    pub modifier: i32,
+    pub collation: pg_sys::Oid,
+    pub not_null: bool,
+    pub generated: bool,
+    pub identity: bool,
+}
+
+/// The column of that name; none if there is none.
+pub fn column(relation: RelationId, name: &str) -> Option<Column> {
+    let name = CString::new(text::to_server(name)).ok()?;
+    // SAFETY: the copied tuple is ours.
+    unsafe {
+        let tuple =
+            pg_sys::SearchSysCacheCopyAttName(pg_sys::Oid::from_u32(relation), name.as_ptr());
+        if tuple.is_null() {
+            return None;
+        }
+        let column: pg_sys::Form_pg_attribute = pg_sys::GETSTRUCT(tuple).cast();
+        let found = Column {
+            number: (*column).attnum,
+            type_id: (*column).atttypid,
+            modifier: (*column).atttypmod,
+            collation: (*column).attcollation,
+            not_null: (*column).attnotnull,
+            generated: (*column).attgenerated != 0,
+            identity: (*column).attidentity != 0,
+        };
+        pg_sys::heap_freetuple(tuple);
+        Some(found)
+    }
+}
+
+/// What `pg_index` says of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexFacts {
+    pub is_unique: bool,
+    pub is_primary: bool,
+    pub is_valid: bool,
+    /// The numbers of its key columns; 0 for an expression.
+    pub keys: Vec<i16>,
+}
+
+pub fn index(id: RelationId) -> Option<IndexFacts> {
+    let oid = pg_sys::Oid::from_u32(id);
+    // SAFETY: the cached tuple is read before it is released.
+    unsafe {
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, oid.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let index: pg_sys::Form_pg_index = pg_sys::GETSTRUCT(tuple).cast();
+        let facts = IndexFacts {
+            is_unique: (*index).indisunique,
+            is_primary: (*index).indisprimary,
+            is_valid: (*index).indisvalid,
+            keys: (*index)
+                .indkey
+                .values
+                .as_slice((*index).indnkeyatts as usize)
+                .to_vec(),
+        };
+        pg_sys::ReleaseSysCache(tuple);
+        Some(facts)
+    }
+}
+
+/// The relation whose rows a type is of; none for other types.
+pub fn relation_of_type(type_id: u32) -> Option<RelationId> {
+    // SAFETY: a catalog look-up that answers 0 for other types.
+    let relation = unsafe { pg_sys::get_typ_typrelid(pg_sys::Oid::from_u32(type_id)) };
+    (relation != pg_sys::InvalidOid).then(|| relation.to_u32())
+}
+
+/// As [`relation_of_type`], of the domain's base type and the array's elements.
+pub fn composite_of_type(type_id: u32) -> Option<RelationId> {
+    // SAFETY: catalog look-ups.
+    unsafe {
+        let base = pg_sys::getBaseType(pg_sys::Oid::from_u32(type_id));
+        relation_of_type(base.to_u32())
+    }
+}
+
+/// The default partition of a partitioned table.
+pub fn default_partition(parent: RelationId) -> Option<RelationId> {
+    /// `pg_partitioned_table`, by its relation.
+    const PARTITIONED: Index = Index {
+        catalog: 3350,
+        index: 3351,
+    };
+    let found = rows(PARTITIONED, &[("partrelid", parent)], ["partdefid"]);
+    found.first().map(|[id]| *id as u32).filter(|id| *id != 0)
+}
+
+/// The schemas that names are looked up in, in their order.
+pub fn search_path() -> Vec<String> {
+    // SAFETY: reads the search path; the list is of OIDs, in the current memory context.
+    unsafe {
+        let path = pg_sys::fetch_search_path(false);
+        let length = if path.is_null() { 0 } else { (*path).length };
+        (0..length)
+            .filter_map(|i| {
+                let schema = (*(*path).elements.add(i as usize)).oid_value;
+                text::from_server(pg_sys::get_namespace_name(schema))
+            })
+            .collect()
+    }
+}
+
+pub use super::compat::{PLANNER_LOCKS_PARTITIONED_INDEXES, RESTART_LOCK};
+
+/// Whether an index has that column as one of its own.
+pub fn index_has(index: RelationId, column: i16) -> bool {
+    let oid = pg_sys::Oid::from_u32(index);
+    // SAFETY: the cached tuple is read before it is released.
+    unsafe {
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, oid.into());
+        if tuple.is_null() {
+            return false;
+        }
+        let index: pg_sys::Form_pg_index = pg_sys::GETSTRUCT(tuple).cast();
+        let keys = (*index).indkey.values.as_slice((*index).indnatts as usize);
+        let has = keys.contains(&column);
+        pg_sys::ReleaseSysCache(tuple);
+        has
+    }
+}
+
+/// Sets the search path until [`restore_settings`] with the answer.
+pub fn set_search_path(path: &str) {
+    let Ok(path) = CString::new(text::to_server(path)) else {
+        return;
+    };
+    // SAFETY: a setting of this session, put back with the nest level that the caller has opened.
+    unsafe {
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            path.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+/// Does the work, and puts settings back that it has changed. An error puts them back as well.
+pub fn with_settings_kept<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: the level is closed here, or by the end of the (sub)transaction that an error aborts.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        let result = work();
+        pg_sys::AtEOXact_GUC(true, level);
+        result
     }
 }
 

@@ -169,6 +169,48 @@ pub(super) fn privileges_to_lock(mode: LockMode) -> pg_sys::AclMode {
     pg_sys::AclMode::from(mask)
 }
 
+/// Whether planning a query locks the indexes of a partitioned table, and not only those of its
+/// partitions.
+pub const PLANNER_LOCKS_PARTITIONED_INDEXES: bool = cfg!(not(feature = "pg15"));
+
+/// What TRUNCATE … RESTART IDENTITY locks sequences with.
+pub const RESTART_LOCK: LockMode = LockMode::AccessExclusive;
+
+/// Subcommands of ALTER TABLE that only some majors have.
+pub(super) enum AlterSubcommand {
+    SetExpression,
+}
+
+pub(super) fn alter_subcommand(subtype: pg_sys::AlterTableType::Type) -> Option<AlterSubcommand> {
+    match subtype {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::AlterTableType::AT_SetExpression => Some(AlterSubcommand::SetExpression),
+        _ => None,
+    }
+}
+
+/// The constraint that ALTER CONSTRAINT names.
+///
+/// # Safety
+/// The definition of that subcommand.
+pub(super) unsafe fn altered_constraint(definition: *mut pg_sys::Node) -> Option<String> {
+    // SAFETY: the type that the subcommand has in each major.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return super::text::from_server((*definition.cast::<pg_sys::ATAlterConstraint>()).conname);
+        #[cfg(not(feature = "pg18"))]
+        return super::text::from_server((*definition.cast::<pg_sys::Constraint>()).conname);
+    }
+}
+
+/// Whether a generated column's values are stored; before 18 all are.
+pub(super) fn is_stored(constraint: &pg_sys::Constraint) -> bool {
+    #[cfg(feature = "pg18")]
+    return constraint.generated_kind as u8 == pg_sys::ATTRIBUTE_GENERATED_STORED;
+    #[cfg(not(feature = "pg18"))]
+    return constraint.contype == pg_sys::ConstrType::CONSTR_GENERATED;
+}
+
 /// What the server exports and pgrx 0.18.1 does not bind. Each goes through pgrx's boundary, which
 /// turns an ERROR into an unwinding that runs Rust's destructors.
 pub(super) mod unbound {
@@ -198,6 +240,31 @@ pub(super) mod unbound {
 
             pub fn get_timeout_active(id: core::ffi::c_int) -> bool;
 
+            pub fn get_rewrite_oid(
+                relation: pg_sys::Oid,
+                name: *const core::ffi::c_char,
+                missing_ok: bool,
+            ) -> pg_sys::Oid;
+
+            pub fn get_relation_policy_oid(
+                relation: pg_sys::Oid,
+                name: *const core::ffi::c_char,
+                missing_ok: bool,
+            ) -> pg_sys::Oid;
+
+            pub fn get_relation_constraint_oid(
+                relation: pg_sys::Oid,
+                name: *const core::ffi::c_char,
+                missing_ok: bool,
+            ) -> pg_sys::Oid;
+
+            #[cfg(feature = "pg15")]
+            pub fn raw_expression_tree_walker(
+                node: *mut pg_sys::Node,
+                walker: Option<super::Walker>,
+                context: *mut core::ffi::c_void,
+            ) -> bool;
+
             pub fn find_all_inheritors(
                 parent: pg_sys::Oid,
                 lockmode: pg_sys::LOCKMODE,
@@ -226,6 +293,67 @@ pub(super) mod unbound {
     ) -> pg_sys::TransactionId {
         // SAFETY: as the caller promises.
         unsafe { pg_guard_ffi_boundary(|| server::TwoPhaseGetXidByVirtualXID(vxid, have_more)) }
+    }
+
+    /// `rewriteSupport.c`: the rule of that name, or 0.
+    ///
+    /// # Safety
+    /// `name` is a C string; so for the next two.
+    pub unsafe fn get_rewrite_oid(
+        relation: pg_sys::Oid,
+        name: *const core::ffi::c_char,
+    ) -> pg_sys::Oid {
+        // SAFETY: as the caller promises.
+        unsafe { pg_guard_ffi_boundary(|| server::get_rewrite_oid(relation, name, true)) }
+    }
+
+    /// `policy.c`: the policy of that name, or 0.
+    ///
+    /// # Safety
+    /// `name` is a C string.
+    pub unsafe fn get_relation_policy_oid(
+        relation: pg_sys::Oid,
+        name: *const core::ffi::c_char,
+    ) -> pg_sys::Oid {
+        // SAFETY: as the caller promises.
+        unsafe { pg_guard_ffi_boundary(|| server::get_relation_policy_oid(relation, name, true)) }
+    }
+
+    /// `pg_constraint.c`: the constraint of that name, or 0.
+    ///
+    /// # Safety
+    /// `name` is a C string.
+    pub unsafe fn get_relation_constraint_oid(
+        relation: pg_sys::Oid,
+        name: *const core::ffi::c_char,
+    ) -> pg_sys::Oid {
+        // SAFETY: as the caller promises.
+        unsafe {
+            pg_guard_ffi_boundary(|| server::get_relation_constraint_oid(relation, name, true))
+        }
+    }
+
+    pub type Walker =
+        unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut core::ffi::c_void) -> bool;
+
+    /// `nodeFuncs.c`: calls `walker` for each node directly below a raw one.
+    ///
+    /// # Safety
+    /// `node` is a raw parse tree.
+    pub unsafe fn raw_expression_tree_walker(
+        node: *mut pg_sys::Node,
+        walker: Walker,
+        context: *mut core::ffi::c_void,
+    ) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe {
+            #[cfg(feature = "pg15")]
+            return pg_guard_ffi_boundary(|| {
+                server::raw_expression_tree_walker(node, Some(walker), context)
+            });
+            #[cfg(not(feature = "pg15"))]
+            return pg_sys::raw_expression_tree_walker_impl(node, Some(walker), context);
+        }
     }
 
     /// `timeout.c`: whether `statement_timeout` is running.

@@ -1,0 +1,364 @@
+//! What a statement says of relations, as the server's parser reads it: names as written, resolved
+//! against no catalog yet. Only what matters for locks is kept. Pure data; `pg::parser` makes it, `needs`
+//! works with it.
+
+use crate::lock::LockMode;
+
+/// A relation as a statement names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name {
+    pub schema: Option<String>,
+    pub name: String,
+    /// ONLY: without those that inherit from it.
+    pub only: bool,
+    /// Made with TEMPORARY.
+    pub temporary: bool,
+}
+
+/// An object of any catalog, as `pg_depend` points at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// The catalog.
+    pub class: u32,
+    pub object: u32,
+    /// The column, or 0 for the whole.
+    pub part: i32,
+}
+
+/// A relation that a query or an expression names, and how it is locked for that.
+pub type Reference = (Name, LockMode);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Table,
+    Index,
+    Sequence,
+    View,
+    MaterializedView,
+    ForeignTable,
+    CompositeType,
+}
+
+/// What hangs on a relation and is named with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Column,
+    Constraint,
+    Trigger,
+    Rule,
+    Policy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constraint {
+    Check {
+        name: Option<String>,
+        no_inherit: bool,
+        not_valid: bool,
+    },
+    NotNull {
+        column: Option<String>,
+        not_valid: bool,
+    },
+    /// UNIQUE, PRIMARY KEY, EXCLUDE; `using` an index that exists.
+    Index {
+        using: Option<String>,
+        /// The index that exists gets the constraint's name.
+        renames: bool,
+        primary: bool,
+        columns: Vec<String>,
+    },
+    Foreign {
+        table: Name,
+        /// Columns of that table; none for its primary key.
+        referenced: Vec<String>,
+        not_valid: bool,
+    },
+    Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    /// The type, if it exists already.
+    pub type_id: Option<u32>,
+    pub constraints: Vec<Constraint>,
+    /// Existing rows have to be written anew for it: a volatile default, a generated or serial column.
+    pub rewrites: bool,
+    pub has_default: bool,
+}
+
+/// A subcommand of ALTER TABLE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alter {
+    AddColumn(Column),
+    DropColumn {
+        column: String,
+        cascade: bool,
+    },
+    /// `rewrites`: told by the new type and the old one.
+    ColumnType {
+        column: String,
+        rewrites: bool,
+    },
+    /// Something of a column that reaches inheritors too, and nothing else.
+    Column {
+        column: String,
+    },
+    /// STORAGE, COMPRESSION: indexes with the column too.
+    ColumnStorage {
+        column: String,
+        inherits: bool,
+    },
+    Identity {
+        column: String,
+    },
+    DropIdentity {
+        column: String,
+    },
+    DropExpression {
+        column: String,
+    },
+    SetExpression {
+        column: String,
+    },
+    SetNotNull {
+        column: String,
+    },
+    DropNotNull {
+        column: String,
+    },
+    AddConstraint(Constraint),
+    ValidateConstraint(String),
+    AlterConstraint(String),
+    DropConstraint {
+        constraint: String,
+        cascade: bool,
+    },
+    Triggers,
+    ClusterOn(String),
+    ReplicaIdentityIndex(String),
+    Persistence,
+    AccessMethod(Option<String>),
+    Tablespace(String),
+    Options,
+    Inherit(Name),
+    NoInherit(Name),
+    Of(Option<u32>),
+    Owner(Option<u32>),
+    Attach {
+        partition: Name,
+        is_default: bool,
+    },
+    Detach {
+        partition: Name,
+        concurrently: bool,
+    },
+    DetachFinalize(Name),
+    AttachIndex(Name),
+    /// What touches the relation alone.
+    Itself,
+}
+
+/// Whose maintenance is asked for: that of one relation, or of all in a schema or database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Index(Name),
+    Table(Name),
+    Schema(String),
+    /// System catalogs, or everything but them.
+    System,
+    Database,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// DROP of relations.
+    Drop {
+        kind: Kind,
+        names: Vec<Name>,
+        cascade: bool,
+        missing_ok: bool,
+        concurrently: bool,
+    },
+    /// DROP of other objects that exist now.
+    DropObjects {
+        objects: Vec<Address>,
+        cascade: bool,
+    },
+    DropPart {
+        part: Part,
+        table: Name,
+        name: String,
+        cascade: bool,
+    },
+    DropOwned {
+        roles: Vec<u32>,
+        cascade: bool,
+    },
+    ReassignOwned {
+        roles: Vec<u32>,
+        to: u32,
+    },
+    AlterTable {
+        kind: Kind,
+        name: Name,
+        missing_ok: bool,
+        /// What `AlterTableGetLockLevel` tells.
+        level: Option<LockMode>,
+        commands: Vec<Alter>,
+    },
+    Rename {
+        kind: Kind,
+        name: Name,
+        to: String,
+    },
+    RenamePart {
+        part: Part,
+        kind: Kind,
+        table: Name,
+        name: String,
+    },
+    SetSchema {
+        kind: Kind,
+        name: Name,
+        schema: String,
+    },
+    /// OWNER TO and SET SCHEMA of a type, by its relation if it is a composite one.
+    MoveAll {
+        kind: Kind,
+        from: String,
+        to: String,
+        owners: Vec<u32>,
+    },
+    CreateIndex {
+        table: Name,
+        name: Option<Name>,
+        concurrently: bool,
+        if_not_exists: bool,
+    },
+    CreateTrigger {
+        table: Name,
+        from: Option<Name>,
+        /// FOR EACH ROW
+        row: bool,
+    },
+    CreateRule {
+        table: Name,
+        references: Vec<Reference>,
+    },
+    /// CREATE or ALTER POLICY.
+    Policy {
+        table: Name,
+        references: Vec<Reference>,
+    },
+    CreateStatistics {
+        tables: Vec<Name>,
+    },
+    AlterStatistics {
+        statistics: u32,
+    },
+    CreateView {
+        name: Name,
+        references: Vec<Reference>,
+        replaces: bool,
+    },
+    CreateTableAs {
+        name: Name,
+        references: Vec<Reference>,
+        if_not_exists: bool,
+        runs: bool,
+    },
+    CreateTable(Box<CreateTable>),
+    CreateSequence {
+        name: Name,
+        owned_by: Option<Name>,
+    },
+    AlterSequence {
+        name: Name,
+        owned_by: Option<Name>,
+    },
+    /// Something made that later statements may name, without locks on what exists.
+    Made(Name),
+    /// COMMENT or SECURITY LABEL on a relation or column.
+    Describe {
+        name: Name,
+    },
+    DescribePart {
+        table: Name,
+    },
+    /// On extended statistics.
+    Grant {
+        names: Vec<Name>,
+    },
+    Truncate {
+        names: Vec<Name>,
+        cascade: bool,
+        restarts: bool,
+    },
+    Cluster {
+        name: Option<Name>,
+        index: Option<String>,
+    },
+    Vacuum {
+        names: Vec<Name>,
+        full: bool,
+        analyzes: bool,
+        vacuums: bool,
+        /// Whether it looks after TOAST and plain tables.
+        main: bool,
+        toast: bool,
+    },
+    Reindex {
+        reach: Reach,
+        concurrently: bool,
+    },
+    Refresh {
+        name: Name,
+        concurrently: bool,
+        with_data: bool,
+    },
+    Lock {
+        names: Vec<Name>,
+        mode: LockMode,
+    },
+    /// A query, and what else only names relations.
+    Query {
+        references: Vec<Reference>,
+        runs: bool,
+    },
+    /// ALTER DOMAIN that checks the tables with such columns.
+    AlterDomain {
+        domain: u32,
+        drops: Option<String>,
+    },
+    AlterTypeOwner {
+        type_id: u32,
+        owner: Option<u32>,
+    },
+    Publication {
+        names: Vec<Name>,
+    },
+    AlterPublication {
+        names: Vec<Name>,
+        drops: bool,
+    },
+    Several(Vec<Statement>),
+    /// It changes how names are resolved from here on.
+    SearchPath(String),
+    Unseen(String),
+    Nothing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateTable {
+    pub name: Name,
+    pub parents: Vec<Name>,
+    pub is_partition: bool,
+    pub is_default: bool,
+    pub likes: Vec<Name>,
+    pub of_type: Option<u32>,
+    pub columns: Vec<Column>,
+    pub constraints: Vec<Constraint>,
+    pub if_not_exists: bool,
+}

@@ -1,0 +1,735 @@
+//! ALTER and RENAME (`tablecmds.c`).
+
+use super::deletion::whole;
+use super::reach::{self, COMPOSITE, PARTITIONED};
+use super::{Effect, Plan};
+use crate::ddl::{Address, Alter, Column, Constraint, Kind, Name, Part, Statement};
+use crate::lock::LockMode::{self, *};
+use crate::lock::RelationId;
+use crate::pg::depend::{self, catalog as class};
+use crate::pg::{catalog, tablespace};
+
+impl Plan {
+    pub(super) fn alter(&mut self, statement: &Statement) {
+        match statement {
+            Statement::AlterTable {
+                kind,
+                name,
+                missing_ok,
+                level,
+                commands,
+            } => {
+                let _ = kind;
+                let Some(relation) = self.find_if(name, *missing_ok) else {
+                    // Tables that exist may be named in what is done to one that does not yet.
+                    return commands
+                        .iter()
+                        .for_each(|command| self.of_new_table(command));
+                };
+                let level = level.unwrap_or(AccessExclusive);
+                self.lock(relation, level, "altered");
+                for command in commands {
+                    self.subcommand(relation, name.only, level, command);
+                }
+            }
+            Statement::Rename { kind, name, to } => {
+                if let Some(relation) = self.find_if(name, true) {
+                    let mode = match kind {
+                        Kind::Index if reach::is_index(relation) => ShareUpdateExclusive,
+                        _ if reach::is_index(relation) => ShareUpdateExclusive,
+                        _ => AccessExclusive,
+                    };
+                    self.lock(relation, mode, "renamed");
+                }
+                self.names.rename(name, to, None);
+            }
+            Statement::RenamePart {
+                part,
+                kind,
+                table,
+                name,
+            } => {
+                self.rename_part(*part, *kind, table, name);
+            }
+            Statement::SetSchema { name, schema, .. } => {
+                if let Some(relation) = self.find_if(name, true) {
+                    self.lock(relation, AccessExclusive, "moved to another schema");
+                    for sequence in depend::owned_sequences(relation, None) {
+                        let why = format!("sequence of {}", reach::name(relation));
+                        self.lock(sequence, AccessExclusive, why);
+                    }
+                }
+                self.names.rename(name, &name.name, Some(schema));
+            }
+            Statement::MoveAll {
+                kind,
+                from,
+                to,
+                owners,
+            } => {
+                for relation in tablespace::relations(from, to, *kind, owners) {
+                    self.lock(
+                        relation,
+                        AccessExclusive,
+                        format!("in the tablespace {from}"),
+                    );
+                    self.lock_toast(relation, AccessExclusive, "which moves with it");
+                }
+            }
+            Statement::AlterDomain { domain, .. } => self.domain(*domain),
+            Statement::AlterTypeOwner { type_id, owner } => {
+                self.change_type_owner(*type_id, *owner)
+            }
+            Statement::AlterSequence { name, owned_by } => {
+                if let Some(sequence) = self.find_if(name, true) {
+                    self.lock(sequence, ShareRowExclusive, "altered");
+                }
+                if let Some(table) = owned_by.as_ref().and_then(|table| self.find(table)) {
+                    self.lock(table, AccessShare, "it is to own the sequence");
+                }
+            }
+            Statement::AlterStatistics { .. } => (),
+            _ => (),
+        }
+    }
+
+    fn of_new_table(&mut self, command: &Alter) {
+        match command {
+            Alter::AddColumn(column) => self.references_of(&column.constraints),
+            Alter::AddConstraint(constraint) => {
+                self.references_of(std::slice::from_ref(constraint))
+            }
+            Alter::Inherit(parent) => {
+                if let Some(parent) = self.find(parent) {
+                    self.lock(parent, ShareUpdateExclusive, "to be inherited from");
+                }
+            }
+            Alter::Attach { partition, .. } => {
+                if let Some(partition) = self.find(partition) {
+                    self.lock_family(partition, false, AccessExclusive, "becomes a partition");
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// What foreign keys of a new table reference.
+    pub(super) fn references_of(&mut self, constraints: &[Constraint]) {
+        for constraint in constraints {
+            if let Constraint::Foreign {
+                table, referenced, ..
+            } = constraint
+            {
+                self.reference(table, referenced, None);
+            }
+        }
+    }
+
+    fn subcommand(&mut self, relation: RelationId, only: bool, level: LockMode, command: &Alter) {
+        match command {
+            Alter::AddColumn(column) => self.add_column(relation, level, column),
+            Alter::DropColumn { column, cascade } => {
+                let family = self.lock_family(relation, only, level, "altered");
+                let mut targets = vec![];
+                for member in family {
+                    if let Some(found) = catalog::column(member, column) {
+                        targets.push(Address {
+                            class: class::CLASS,
+                            object: member,
+                            part: found.number.into(),
+                        });
+                    }
+                }
+                self.delete(targets, *cascade);
+            }
+            Alter::ColumnType { column, rewrites } => {
+                self.column_type(relation, only, level, column, *rewrites)
+            }
+            Alter::Column { .. }
+            | Alter::DropNotNull { .. }
+            | Alter::SetNotNull { .. }
+            | Alter::DropExpression { .. } => {
+                self.lock_family(relation, only, level, "altered");
+            }
+            Alter::SetExpression { column } => {
+                self.lock_family(relation, only, level, "altered");
+                self.rewrite(relation, AccessExclusive);
+                let _ = column;
+            }
+            Alter::ColumnStorage { column, inherits } => {
+                for member in self.lock_family(relation, only || !inherits, level, "altered") {
+                    let Some(column) = catalog::column(member, column) else {
+                        continue;
+                    };
+                    for index in reach::indexes(member) {
+                        // Each is looked through for the column.
+                        let why =
+                            format!("index of {}, whose column is altered", reach::name(member));
+                        let _ = column;
+                        self.lock(index, level, why);
+                    }
+                }
+            }
+            Alter::Identity { column } => {
+                if let Some(found) = catalog::column(relation, column)
+                    && found.identity
+                {
+                    for sequence in depend::owned_sequences(relation, Some(found.number)) {
+                        self.lock(sequence, ShareRowExclusive, format!("sequence of {column}"));
+                    }
+                }
+            }
+            Alter::DropIdentity { column } => {
+                if let Some(found) = catalog::column(relation, column)
+                    && found.identity
+                {
+                    for sequence in depend::owned_sequences(relation, Some(found.number)) {
+                        self.delete(vec![whole(class::CLASS, sequence)], false);
+                    }
+                }
+            }
+            Alter::AddConstraint(constraint) => {
+                self.add_constraint(relation, only, level, constraint)
+            }
+            Alter::ValidateConstraint(name) => self.validate(relation, only, level, name),
+            Alter::AlterConstraint(name) => self.alter_constraint(relation, level, name),
+            Alter::DropConstraint {
+                constraint,
+                cascade,
+            } => {
+                self.drop_constraint(relation, only, level, constraint, *cascade);
+            }
+            Alter::Triggers => {
+                let only = only || reach::kind(relation) != PARTITIONED;
+                self.lock_family(relation, only, level, "altered");
+            }
+            Alter::ClusterOn(index) => {
+                if let Some(index) = self.index_of(relation, index) {
+                    self.lock(index, ShareUpdateExclusive, "to be clustered on");
+                }
+            }
+            Alter::ReplicaIdentityIndex(index) => {
+                if let Some(index) = self.index_of(relation, index) {
+                    self.lock(index, Share, "to be the replica identity");
+                }
+            }
+            Alter::Persistence => {
+                self.rewrite(relation, AccessExclusive);
+                for sequence in depend::owned_sequences(relation, None) {
+                    let why = format!("sequence of {}", reach::name(relation));
+                    self.lock(sequence, AccessExclusive, why);
+                }
+            }
+            Alter::AccessMethod(method) => {
+                if tablespace::is_other_access_method(relation, method.as_deref()) {
+                    self.rewrite(relation, AccessExclusive);
+                }
+            }
+            Alter::Tablespace(name) => {
+                let storage = reach::kind(relation) != PARTITIONED
+                    && reach::kind(relation) != reach::PARTITIONED_INDEX;
+                if storage && tablespace::is_other(relation, name) {
+                    self.lock_toast(relation, level, "which moves with it");
+                }
+            }
+            Alter::Options => {
+                if let Some(toast) = catalog::relation(relation).and_then(|facts| facts.toast) {
+                    let why = format!(
+                        "TOAST table of {}, whose options are set with it",
+                        reach::name(relation)
+                    );
+                    self.lock(toast, level, why);
+                }
+            }
+            Alter::Inherit(parent) => {
+                if let Some(parent) = self.find(parent) {
+                    self.lock(parent, ShareUpdateExclusive, "to be inherited from");
+                }
+                for child in reach::below(relation) {
+                    self.lock(
+                        child,
+                        AccessShare,
+                        format!("inherits from {}", reach::name(relation)),
+                    );
+                }
+            }
+            Alter::NoInherit(parent) => {
+                if let Some(parent) = self.find(parent) {
+                    self.lock(parent, AccessShare, "no longer inherited from");
+                }
+            }
+            Alter::Of(type_id) => {
+                if let Some(composite) = type_id.and_then(catalog::relation_of_type) {
+                    self.lock(
+                        composite,
+                        AccessShare,
+                        "the type that the table is to be of",
+                    );
+                }
+            }
+            Alter::Owner(owner) => self.change_owner(relation, *owner, "altered"),
+            Alter::Attach { partition, .. } => self.attach(relation, partition),
+            Alter::Detach {
+                partition,
+                concurrently,
+            } => self.detach(relation, partition, *concurrently),
+            Alter::DetachFinalize(partition) => {
+                if let Some(partition) = self.find(partition) {
+                    self.lock(partition, AccessExclusive, "detached");
+                    self.detach_indexes(partition);
+                    self.detach_foreign_keys(relation, partition);
+                }
+            }
+            Alter::AttachIndex(index) => self.attach_index(relation, index),
+            Alter::Itself => (),
+        }
+    }
+
+    /// An index named without schema: it is in that of its table.
+    pub(super) fn index_of(&mut self, table: RelationId, index: &str) -> Option<RelationId> {
+        let name = Name {
+            schema: catalog::schema_of(table),
+            name: index.to_owned(),
+            only: false,
+            temporary: false,
+        };
+        self.find(&name)
+    }
+
+    /// The table is written anew: so are its indexes and its TOAST table.
+    fn rewrite(&mut self, relation: RelationId, mode: LockMode) {
+        if reach::kind(relation) != PARTITIONED {
+            self.lock_storage(relation, mode, "which is written anew");
+        }
+    }
+
+    fn add_column(&mut self, relation: RelationId, level: LockMode, column: &Column) {
+        let family = self.lock_family(relation, false, level, "altered");
+        if column.rewrites {
+            family
+                .iter()
+                .for_each(|member| self.rewrite(*member, AccessExclusive));
+        }
+        if let Some(composite) = column.type_id.and_then(catalog::composite_of_type) {
+            self.lock(
+                composite,
+                AccessShare,
+                format!("type of the column {}", column.name),
+            );
+        }
+        for constraint in &column.constraints {
+            if let Constraint::Foreign {
+                table, referenced, ..
+            } = constraint
+            {
+                // A column that is null everywhere needs no check.
+                let from = column.has_default.then_some(relation);
+                self.reference(table, referenced, from);
+            }
+        }
+    }
+
+    fn column_type(
+        &mut self,
+        relation: RelationId,
+        only: bool,
+        level: LockMode,
+        column: &str,
+        rewrites: bool,
+    ) {
+        for member in self.lock_family(relation, only, level, "altered") {
+            let Some(found) = catalog::column(member, column) else {
+                continue;
+            };
+            if rewrites {
+                self.rewrite(member, AccessExclusive);
+            }
+            let on = Address {
+                class: class::CLASS,
+                object: member,
+                part: found.number.into(),
+            };
+            for (dependent, _) in depend::dependents(on) {
+                match dependent.class {
+                    class::CLASS if reach::is_index(dependent.object) => {
+                        let why = format!("index with the column {column}");
+                        self.lock(dependent.object, AccessExclusive, why);
+                        for child in reach::below(dependent.object) {
+                            self.lock(
+                                child,
+                                AccessExclusive,
+                                format!("index with the column {column}"),
+                            );
+                        }
+                    }
+                    class::CONSTRAINT => self.rebuilt(dependent.object, member, column),
+                    _ => (),
+                }
+            }
+        }
+    }
+
+    /// A constraint that a change of a column's type drops and makes anew.
+    fn rebuilt(&mut self, constraint: u32, table: RelationId, column: &str) {
+        let Some(found) = depend::constraint(constraint) else {
+            return;
+        };
+        let name = depend::constraint_name(constraint);
+        match found.kind {
+            b'f' => {
+                for (side, what) in [(found.table, "has"), (found.referenced, "is referenced by")] {
+                    if side != table {
+                        let why = format!("{what} the foreign key {name} with the column {column}");
+                        self.lock(side, AccessExclusive, why);
+                    }
+                }
+                self.check(found.table, found.referenced);
+                for (dependent, _) in depend::dependents(whole(class::CONSTRAINT, constraint)) {
+                    if let Some(relation) = depend::relation_of(dependent) {
+                        self.lock(
+                            relation,
+                            AccessExclusive,
+                            format!("part of the foreign key {name}"),
+                        );
+                    }
+                }
+            }
+            b'p' | b'u' | b'x' if found.index != 0 => {
+                let why = format!("index with the column {column}");
+                self.lock(found.index, AccessExclusive, why);
+                for child in reach::below(found.index) {
+                    self.lock(
+                        child,
+                        AccessExclusive,
+                        format!("index with the column {column}"),
+                    );
+                }
+                for key in depend::referencing(found.table) {
+                    if key.index == found.index {
+                        self.rebuilt(key.id, table, column);
+                    }
+                }
+            }
+            _ => (),
+        }
+    }
+
+    fn add_constraint(
+        &mut self,
+        relation: RelationId,
+        only: bool,
+        level: LockMode,
+        constraint: &Constraint,
+    ) {
+        match constraint {
+            Constraint::Check { no_inherit, .. } => {
+                self.lock_family(relation, only || *no_inherit, level, "altered");
+            }
+            Constraint::NotNull { .. } => {
+                self.lock_family(relation, only, level, "altered");
+            }
+            Constraint::Index {
+                using: Some(index),
+                renames,
+                ..
+            } => {
+                if let Some(index) = self.index_of(relation, index) {
+                    let mode = if *renames {
+                        ShareUpdateExclusive
+                    } else {
+                        AccessShare
+                    };
+                    self.lock(index, mode, "becomes the index of the constraint");
+                }
+            }
+            Constraint::Index {
+                using: None,
+                primary,
+                columns,
+                ..
+            } => {
+                let only = only && reach::kind(relation) == PARTITIONED;
+                let has_nulls = *primary
+                    && columns.iter().any(|column| {
+                        catalog::column(relation, column).is_some_and(|column| !column.not_null)
+                    });
+                let mode = if has_nulls { level } else { Share };
+                if reach::kind(relation) == PARTITIONED {
+                    self.lock_family(relation, only, mode, "gets an index of its own");
+                } else if has_nulls {
+                    self.lock_family(relation, only, level, "altered");
+                }
+            }
+            Constraint::Foreign {
+                table,
+                referenced,
+                not_valid,
+                ..
+            } => {
+                self.lock_family(relation, false, level, "altered");
+                let from = (!not_valid).then_some(relation);
+                self.reference(table, referenced, from);
+            }
+            Constraint::Other => (),
+        }
+    }
+
+    fn validate(&mut self, relation: RelationId, only: bool, level: LockMode, name: &str) {
+        let Some(address) = depend::named(class::CONSTRAINT, relation, name) else {
+            return;
+        };
+        let Some(found) = depend::constraint(address.object) else {
+            return;
+        };
+        if found.is_valid {
+            return;
+        }
+        match found.kind {
+            b'f' => {
+                self.check(found.table, found.referenced);
+            }
+            _ => {
+                self.lock_family(relation, only || found.no_inherit, level, "altered");
+            }
+        }
+    }
+
+    fn alter_constraint(&mut self, relation: RelationId, level: LockMode, name: &str) {
+        let Some(address) = depend::named(class::CONSTRAINT, relation, name) else {
+            return;
+        };
+        let mut left = vec![address.object];
+        while let Some(constraint) = left.pop() {
+            for child in depend::child_constraints(constraint) {
+                self.lock(
+                    child.table,
+                    level,
+                    format!("its constraint comes from {name}"),
+                );
+                left.push(child.id);
+            }
+        }
+    }
+
+    fn drop_constraint(
+        &mut self,
+        relation: RelationId,
+        only: bool,
+        level: LockMode,
+        name: &str,
+        cascade: bool,
+    ) {
+        let mut targets = vec![];
+        for member in reach::family(relation, false) {
+            if member != relation && only {
+                continue;
+            }
+            let Some(address) = depend::named(class::CONSTRAINT, member, name) else {
+                continue;
+            };
+            let Some(found) = depend::constraint(address.object) else {
+                continue;
+            };
+            if member != relation && found.kind != b'c' && found.kind != b'n' {
+                continue;
+            }
+            if found.no_inherit && member != relation {
+                continue;
+            }
+            self.lock(member, level, "altered");
+            if found.kind == b'f' {
+                let why = format!("referenced by foreign key {name}");
+                self.lock(found.referenced, AccessExclusive, why);
+            }
+            targets.push(address);
+        }
+        self.delete(targets, cascade);
+    }
+
+    /// A relation's new owner becomes that of its indexes, TOAST table and sequences (`ATExecChangeOwner`).
+    pub(super) fn change_owner(&mut self, relation: RelationId, owner: Option<u32>, why: &str) {
+        self.lock(relation, AccessExclusive, why);
+        let Some(facts) = catalog::relation(relation) else {
+            return;
+        };
+        if owner == Some(facts.owner) {
+            return;
+        }
+        if facts.kind == COMPOSITE || reach::is_index(relation) || facts.kind == reach::SEQUENCE {
+            return;
+        }
+        self.lock_storage(relation, AccessExclusive, "whose owner changes with it");
+        for sequence in depend::owned_sequences(relation, None) {
+            let why = format!(
+                "sequence of {}, whose owner changes with it",
+                reach::name(relation)
+            );
+            self.lock(sequence, AccessExclusive, why);
+        }
+    }
+
+    pub(super) fn change_type_owner(&mut self, type_id: u32, owner: Option<u32>) {
+        if let Some(composite) = catalog::composite_of_type(type_id)
+            && catalog::relation(composite).is_some_and(|facts| owner != Some(facts.owner))
+        {
+            self.lock(composite, AccessExclusive, "the type's relation");
+        }
+    }
+
+    fn attach(&mut self, parent: RelationId, partition: &Name) {
+        let default = reach::default_partition(parent);
+        let found = self.find(partition);
+        if let Some(partition) = found {
+            for member in reach::family(partition, false) {
+                self.lock(member, AccessExclusive, "becomes a partition");
+            }
+        }
+        if let Some(default) = default {
+            for member in reach::family(default, false) {
+                let why = format!(
+                    "default partition of {}, read for rows that belong to the new one",
+                    reach::name(parent)
+                );
+                self.lock(member, AccessExclusive, why);
+            }
+        }
+        self.partition_of(parent, found);
+    }
+
+    /// What a new partition takes from its parent: indexes and foreign keys.
+    pub(super) fn partition_of(&mut self, parent: RelationId, partition: Option<RelationId>) {
+        for index in reach::indexes(parent) {
+            let why = format!(
+                "index of {}, which the partition gets too",
+                reach::name(parent)
+            );
+            self.lock(index, ShareUpdateExclusive, why);
+        }
+        self.clone_foreign_keys(parent, partition);
+        if let Some(partition) = partition
+            && !reach::indexes(parent).is_empty()
+        {
+            for member in reach::family(partition, false) {
+                let _ = member;
+            }
+        }
+    }
+
+    fn detach(&mut self, parent: RelationId, partition: &Name, concurrently: bool) {
+        let Some(partition) = self.find(partition) else {
+            return;
+        };
+        if concurrently {
+            self.lock(partition, AccessExclusive, "detached");
+            let why = "waits until no transaction uses the table as it was";
+            self.note(Some(parent), Effect::AwaitLockers(AccessExclusive), why);
+        } else {
+            self.lock(partition, AccessExclusive, "detached");
+            if let Some(default) = reach::default_partition(parent) {
+                let why = format!("default partition of {}", reach::name(parent));
+                self.lock(default, AccessExclusive, why);
+            }
+        }
+        self.detach_indexes(partition);
+        self.detach_foreign_keys(parent, partition);
+    }
+
+    fn detach_indexes(&mut self, partition: RelationId) {
+        for index in reach::indexes(partition) {
+            if !reach::parents(index).is_empty() {
+                let why = format!("index of {}, detached with it", reach::name(partition));
+                self.lock(index, AccessExclusive, why);
+            }
+        }
+    }
+
+    fn attach_index(&mut self, parent: RelationId, index: &Name) {
+        if let Some(table) = catalog::table_of_index(parent) {
+            self.lock(table, AccessShare, "table of the index");
+        }
+        if let Some(index) = self.find(index) {
+            self.lock(index, AccessExclusive, "becomes a partition of the index");
+            if let Some(table) = catalog::table_of_index(index) {
+                self.lock(table, AccessShare, "table of the index");
+            }
+        }
+    }
+
+    fn rename_part(&mut self, part: Part, kind: Kind, table: &Name, name: &str) {
+        let Some(relation) = self.find_if(table, true) else {
+            return;
+        };
+        let _ = kind;
+        match part {
+            Part::Column => {
+                self.lock_family(
+                    relation,
+                    table.only,
+                    AccessExclusive,
+                    "a column of it is renamed",
+                );
+            }
+            Part::Constraint => {
+                self.lock(relation, AccessExclusive, "a constraint of it is renamed");
+                let Some(found) = depend::named(class::CONSTRAINT, relation, name)
+                    .and_then(|address| depend::constraint(address.object))
+                else {
+                    return;
+                };
+                if found.kind == b'c' && !found.no_inherit {
+                    self.lock_family(
+                        relation,
+                        table.only,
+                        AccessExclusive,
+                        "a constraint of it is renamed",
+                    );
+                }
+                if found.index != 0 && matches!(found.kind, b'p' | b'u' | b'x') {
+                    self.lock(found.index, ShareUpdateExclusive, "index of the constraint");
+                }
+            }
+            Part::Trigger => {
+                let only = reach::kind(relation) != PARTITIONED;
+                self.lock_family(
+                    relation,
+                    only,
+                    AccessExclusive,
+                    "a trigger on it is renamed",
+                );
+            }
+            Part::Rule | Part::Policy => {
+                self.lock(relation, AccessExclusive, "something on it is renamed");
+            }
+        }
+    }
+
+    /// Tables with columns of a domain whose values are checked (`get_rels_with_domain` in
+    /// `typecmds.c`).
+    fn domain(&mut self, domain: u32) {
+        let mut left = vec![domain];
+        let mut seen = vec![];
+        while let Some(type_id) = left.pop() {
+            if seen.contains(&type_id) {
+                continue;
+            }
+            seen.push(type_id);
+            for (dependent, _) in depend::dependents(whole(class::TYPE, type_id)) {
+                match dependent.class {
+                    class::TYPE => left.push(dependent.object),
+                    class::CLASS if dependent.part != 0 => match reach::kind(dependent.object) {
+                        COMPOSITE => {
+                            if let Some(facts) = catalog::relation(dependent.object) {
+                                left.push(facts.row_type);
+                            }
+                        }
+                        reach::TABLE | reach::MATERIALIZED_VIEW => {
+                            self.lock(dependent.object, Share, "has columns of the domain");
+                        }
+                        _ => (),
+                    },
+                    _ => (),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! DROP: everything that goes with an object, by `pg_depend` (`findDependentObjects` in `dependency.c`),
+//! and what the removal of each locks.
+
+use super::Plan;
+use super::reach::{self, COMPOSITE};
+use crate::ddl::{Address, Kind, Name, Part, Statement};
+use crate::lock::{LockMode, RelationId};
+use crate::pg::depend::catalog as class;
+use crate::pg::depend::{
+    self, EXTENSION, INTERNAL, NORMAL, PARTITION_PRIMARY, PARTITION_SECONDARY,
+};
+use crate::pg::{catalog, wait};
+use std::collections::HashSet;
+
+use super::Effect;
+use LockMode::{AccessExclusive, ShareUpdateExclusive};
+
+impl Plan {
+    pub(super) fn deletion(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Drop {
+                kind,
+                names,
+                cascade,
+                missing_ok,
+                concurrently,
+            } => {
+                let mut targets = vec![];
+                for name in names {
+                    if let Some(relation) = self.find_if(name, *missing_ok) {
+                        match concurrently {
+                            true => self.drop_concurrently(relation),
+                            false => targets.push(whole(class::CLASS, relation)),
+                        }
+                    }
+                }
+                let _ = kind;
+                self.delete(targets, *cascade);
+                names.iter().for_each(|name| self.names.drop(name));
+            }
+            Statement::DropObjects { objects, cascade } => self.delete(objects.clone(), *cascade),
+            Statement::DropPart {
+                part,
+                table,
+                name,
+                cascade,
+            } => {
+                self.drop_part(*part, table, name, *cascade);
+            }
+            Statement::DropOwned { roles, cascade } => self.drop_owned(roles, *cascade),
+            Statement::ReassignOwned { roles, to } => self.reassign_owned(roles, *to),
+            _ => (),
+        }
+    }
+
+    fn drop_concurrently(&mut self, index: RelationId) {
+        self.lock(index, ShareUpdateExclusive, "dropped concurrently");
+        if let Some(table) = catalog::table_of_index(index) {
+            let why = format!("table of the index {}", reach::name(index));
+            self.lock(table, ShareUpdateExclusive, why);
+            let why = "waits until no transaction uses the table's indexes";
+            self.note(Some(table), Effect::AwaitLockers(AccessExclusive), why);
+        }
+    }
+
+    fn drop_part(&mut self, part: Part, table: &Name, name: &str, cascade: bool) {
+        let Some(relation) = self.find(table) else {
+            return;
+        };
+        let class = match part {
+            Part::Trigger => class::TRIGGER,
+            Part::Rule => class::REWRITE,
+            Part::Policy => class::POLICY,
+            Part::Constraint => class::CONSTRAINT,
+            Part::Column => return,
+        };
+        match depend::named(class, relation, name) {
+            Some(address) => {
+                self.lock(
+                    relation,
+                    AccessExclusive,
+                    format!("{name} on it is dropped"),
+                );
+                self.delete(vec![address], cascade);
+            }
+            None => self.lock(
+                relation,
+                LockMode::AccessShare,
+                format!("{name} on it is looked for"),
+            ),
+        }
+    }
+
+    fn drop_owned(&mut self, roles: &[u32], cascade: bool) {
+        let mut targets = vec![];
+        for role in roles {
+            for (by, kind) in depend::dependents_of_role(*role) {
+                match kind {
+                    b'o' => targets.push(by),
+                    b'r' => {
+                        if let Some(relation) = depend::relation_of(by) {
+                            self.lock(relation, AccessExclusive, "a policy on it is for that role");
+                        }
+                    }
+                    _ => (),
+                }
+            }
+        }
+        self.delete(targets, cascade);
+    }
+
+    fn reassign_owned(&mut self, roles: &[u32], to: u32) {
+        for role in roles {
+            for (by, kind) in depend::dependents_of_role(*role) {
+                if kind != b'o' {
+                    continue;
+                }
+                match by.class {
+                    class::CLASS => self.change_owner(by.object, Some(to), "owned by that role"),
+                    class::TYPE => self.change_type_owner(by.object, Some(to)),
+                    _ => (),
+                }
+            }
+        }
+    }
+
+    /// What goes with these objects, and what that locks. With RESTRICT the statement fails where
+    /// something else depends on them, so that nothing else is reached.
+    pub(super) fn delete(&mut self, targets: Vec<Address>, cascade: bool) {
+        let mut seen: HashSet<Address> = HashSet::new();
+        let mut left: Vec<(Address, Option<(Address, u8)>)> = targets
+            .into_iter()
+            .rev()
+            .map(|target| (target, None))
+            .collect();
+        while let Some((object, from)) = left.pop() {
+            wait::answer_interrupts();
+            let whole_one = Address { part: 0, ..object };
+            if seen.contains(&whole_one) || !seen.insert(object) {
+                continue;
+            }
+            self.removal(object, from);
+            let is_of_partition =
+                matches!(from, Some((_, PARTITION_PRIMARY | PARTITION_SECONDARY)));
+            if from.is_some() {
+                for (owner, kind) in depend::dependencies(object) {
+                    let owner = match kind {
+                        // Who owns it goes instead, and it with that.
+                        INTERNAL | EXTENSION => owner,
+                        PARTITION_PRIMARY if !is_of_partition => owner,
+                        _ => continue,
+                    };
+                    if object.part == 0
+                        && !seen.contains(&Address { part: 0, ..owner })
+                        && !seen.contains(&owner)
+                    {
+                        left.push((owner, Some((object, NORMAL))));
+                    }
+                }
+            }
+            for (dependent, kind) in depend::dependents(object).into_iter().rev() {
+                if kind != NORMAL || cascade {
+                    left.push((dependent, Some((object, kind))));
+                }
+            }
+        }
+    }
+
+    /// What the removal of one object locks (`doDeletion` and `AcquireDeletionLock`).
+    fn removal(&mut self, object: Address, from: Option<(Address, u8)>) {
+        let because = |what: String| match from {
+            None => "dropped".to_owned(),
+            Some((by, NORMAL)) => format!("{what} depends on {}", described(by)),
+            Some((by, _)) => format!("{what} belongs to {}", described(by)),
+        };
+        match object.class {
+            class::CLASS if object.part == 0 => {
+                let Some(facts) = catalog::relation(object.object) else {
+                    return;
+                };
+                if facts.kind != COMPOSITE || from.is_none_or(|(by, _)| by.class != class::TYPE) {
+                    self.lock(object.object, AccessExclusive, because("it".into()));
+                } else {
+                    self.lock(object.object, AccessExclusive, "dropped with its type");
+                }
+                if let Some(table) = catalog::table_of_index(object.object) {
+                    let why = format!("its index {} is dropped", reach::name(object.object));
+                    match facts.kind == reach::PARTITIONED_INDEX {
+                        true => drop(self.lock_family(table, false, AccessExclusive, &why)),
+                        false => self.lock(table, AccessExclusive, why),
+                    }
+                } else if facts.is_partition {
+                    for parent in reach::parents(object.object) {
+                        let why =
+                            format!("its partition {} is dropped", reach::name(object.object));
+                        self.lock(parent, AccessExclusive, why);
+                        if let Some(default) = reach::default_partition(parent) {
+                            let why = format!("default partition of {}", reach::name(parent));
+                            self.lock(default, AccessExclusive, why);
+                        }
+                    }
+                }
+            }
+            class::CLASS => {
+                let why = because("a column of it".into());
+                self.lock(object.object, AccessExclusive, why);
+            }
+            class::CONSTRAINT => {
+                let Some(constraint) = depend::constraint(object.object) else {
+                    return;
+                };
+                if constraint.table != 0 {
+                    let name = depend::constraint_name(object.object);
+                    let what = match constraint.kind {
+                        b'f' => format!("its foreign key {name}"),
+                        _ => format!("its constraint {name}"),
+                    };
+                    self.lock(constraint.table, AccessExclusive, because(what));
+                }
+            }
+            class::TRIGGER => {
+                let Some(relation) = depend::relation_of(object) else {
+                    return;
+                };
+                let why = match depend::trigger_constraint(object.object) {
+                    Some(key) => {
+                        format!("referenced by foreign key {}", depend::constraint_name(key))
+                    }
+                    None => because("a trigger on it".into()),
+                };
+                self.lock(relation, AccessExclusive, why);
+            }
+            class::STATISTICS => {
+                if let Some(relation) = depend::relation_of(object) {
+                    let why = because("a statistics object on it".into());
+                    self.lock(relation, ShareUpdateExclusive, why);
+                }
+            }
+            class::REWRITE | class::POLICY | class::ATTRIBUTE_DEFAULT => {
+                let what = match object.class {
+                    class::REWRITE => "a rule of it",
+                    class::POLICY => "a policy on it",
+                    _ => "a default in it",
+                };
+                if let Some(relation) = depend::relation_of(object) {
+                    self.lock(relation, AccessExclusive, because(what.into()));
+                }
+            }
+            _ => (),
+        }
+    }
+}
+
+pub fn whole(class: u32, object: u32) -> Address {
+    Address {
+        class,
+        object,
+        part: 0,
+    }
+}
+
+/// An object in a reason.
+fn described(object: Address) -> String {
+    match object.class {
+        class::CLASS if object.part == 0 => reach::name(object.object),
+        class::CLASS => format!("a column of {}", reach::name(object.object)),
+        class::CONSTRAINT => format!("constraint {}", depend::constraint_name(object.object)),
+        class::TYPE => "that type".into(),
+        class::SCHEMA => "that schema".into(),
+        _ => match depend::relation_of(object) {
+            Some(relation) => format!("something on {}", reach::name(relation)),
+            None => "what is dropped".into(),
+        },
+    }
+}
+
+#[allow(unused, reason = "the kinds are told apart by the catalogs")]
+fn _kinds(_: Kind) {}

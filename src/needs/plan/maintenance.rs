@@ -1,0 +1,297 @@
+//! TRUNCATE, LOCK TABLE, VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH.
+
+use super::reach::{self, MATERIALIZED_VIEW, PARTITIONED, TABLE, VIEW};
+use super::{Effect, Plan};
+use crate::ddl::{Name, Reach, Statement};
+use crate::lock::LockMode::{self, *};
+use crate::lock::RelationId;
+use crate::pg::{catalog, depend, tablespace};
+
+impl Plan {
+    pub(super) fn maintenance(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Truncate {
+                names,
+                cascade,
+                restarts,
+            } => self.truncate(names, *cascade, *restarts),
+            Statement::Cluster { name, index } => self.cluster(name.as_ref(), index.as_deref()),
+            Statement::Vacuum {
+                names,
+                full,
+                analyzes,
+                vacuums,
+                main,
+                toast,
+            } => {
+                let relations: Vec<(RelationId, bool)> = match names.is_empty() {
+                    true => tablespace::vacuumed()
+                        .into_iter()
+                        .map(|relation| (relation, false))
+                        .collect(),
+                    false => names
+                        .iter()
+                        .filter_map(|name| Some((self.find(name)?, name.only)))
+                        .collect(),
+                };
+                for (relation, only) in relations {
+                    for member in reach::family(relation, only) {
+                        self.vacuum(member, *full, *analyzes, *vacuums, *main, *toast);
+                    }
+                }
+            }
+            Statement::Reindex {
+                reach,
+                concurrently,
+            } => self.reindex(reach, *concurrently),
+            Statement::Refresh {
+                name,
+                concurrently,
+                with_data,
+            } => {
+                self.refresh(name, *concurrently, *with_data);
+            }
+            Statement::Lock { names, mode } => {
+                for name in names {
+                    if let Some(relation) = self.find(name) {
+                        self.lock_table(relation, name.only, *mode, "named");
+                    }
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// LOCK TABLE takes a view's relations with it (`LockViewRecurse` in `lockcmds.c`).
+    fn lock_table(&mut self, relation: RelationId, only: bool, mode: LockMode, why: &str) {
+        if reach::kind(relation) != VIEW {
+            self.lock_family(relation, only, mode, why);
+            return;
+        }
+        self.lock(relation, mode, why);
+        for read in depend::read_by_rules(relation) {
+            if matches!(reach::kind(read), TABLE | PARTITIONED | VIEW) {
+                let why = format!("read by the view {}", reach::name(relation));
+                self.lock_table(read, false, mode, &why);
+            }
+        }
+    }
+
+    fn truncate(&mut self, names: &[Name], cascade: bool, restarts: bool) {
+        let mut all: Vec<RelationId> = vec![];
+        for name in names {
+            if let Some(relation) = self.find(name) {
+                all.extend(self.lock_family(relation, name.only, AccessExclusive, "truncated"));
+            }
+        }
+        let mut next = 0;
+        while cascade && next < all.len() {
+            for key in depend::referencing(all[next]) {
+                if !all.contains(&key.table) {
+                    let why = format!(
+                        "its foreign key {} references {}",
+                        depend::constraint_name(key.id),
+                        reach::name(all[next])
+                    );
+                    self.lock(key.table, AccessExclusive, why);
+                    all.push(key.table);
+                }
+            }
+            next += 1;
+        }
+        for relation in all {
+            if reach::kind(relation) == TABLE {
+                self.lock_storage(relation, AccessExclusive, "which is truncated");
+            }
+            if restarts {
+                for sequence in depend::owned_sequences(relation, None) {
+                    let why = format!("sequence of {}, restarted", reach::name(relation));
+                    self.lock(sequence, catalog::RESTART_LOCK, why);
+                }
+            }
+        }
+    }
+
+    fn cluster(&mut self, name: Option<&Name>, index: Option<&str>) {
+        let Some(name) = name else {
+            return self
+                .unseen("every table that was clustered before is clustered again, one by one");
+        };
+        let Some(relation) = self.find(name) else {
+            return;
+        };
+        self.lock(relation, AccessExclusive, "clustered");
+        if let Some(index) = index {
+            self.index_of(relation, index);
+        }
+        for member in reach::family(relation, false) {
+            if reach::kind(member) != PARTITIONED {
+                self.lock(member, AccessExclusive, "clustered");
+                self.lock_storage(member, AccessExclusive, "which is clustered");
+            } else if let Some(index) = index.and_then(|index| self.index_of(relation, index)) {
+                self.lock(index, AccessExclusive, "to be clustered on");
+            }
+        }
+    }
+
+    fn vacuum(
+        &mut self,
+        relation: RelationId,
+        full: bool,
+        analyzes: bool,
+        vacuums: bool,
+        main: bool,
+        toast: bool,
+    ) {
+        let storage = reach::kind(relation) != PARTITIONED;
+        if vacuums && full && storage {
+            self.lock(relation, AccessExclusive, "vacuumed in full");
+            self.lock_storage(relation, AccessExclusive, "which is vacuumed in full");
+        } else if vacuums && storage {
+            if main {
+                self.lock(relation, ShareUpdateExclusive, "vacuumed");
+                self.lock_indexes(relation, RowExclusive, "which is vacuumed");
+            }
+            let toast_table = catalog::relation(relation).and_then(|facts| facts.toast);
+            if let Some(table) = toast_table.filter(|_| toast) {
+                let why = format!("TOAST table of {}, vacuumed too", reach::name(relation));
+                self.lock(table, ShareUpdateExclusive, why);
+                self.lock_indexes(table, RowExclusive, "which is vacuumed");
+            }
+        }
+        if analyzes {
+            self.lock(relation, ShareUpdateExclusive, "analyzed");
+            if storage {
+                self.lock_indexes(relation, AccessShare, "which is analyzed");
+            } else if catalog::PLANNER_LOCKS_PARTITIONED_INDEXES {
+                self.lock_indexes(relation, AccessShare, "which is analyzed");
+            }
+            for child in reach::below(relation) {
+                self.lock(
+                    child,
+                    AccessShare,
+                    format!("read with {}", reach::name(relation)),
+                );
+            }
+        }
+    }
+
+    fn reindex(&mut self, reach: &Reach, concurrently: bool) {
+        match reach {
+            Reach::Index(name) => {
+                let Some(index) = self.find(name) else {
+                    return;
+                };
+                for member in reach::family(index, false) {
+                    let Some(table) = catalog::table_of_index(member) else {
+                        continue;
+                    };
+                    match concurrently {
+                        true => self.reindex_concurrently(table, &[member]),
+                        false => {
+                            self.lock(table, Share, "its index is rebuilt");
+                            self.lock(member, AccessExclusive, "rebuilt");
+                        }
+                    }
+                }
+            }
+            Reach::Table(name) => {
+                let Some(relation) = self.find(name) else {
+                    return;
+                };
+                for member in reach::family(relation, reach::kind(relation) != PARTITIONED) {
+                    self.reindex_table(member, concurrently);
+                }
+            }
+            Reach::Schema(schema) => {
+                for relation in tablespace::reindexed(catalog::schema(schema)) {
+                    self.reindex_table(relation, concurrently);
+                }
+            }
+            Reach::Database => {
+                for relation in tablespace::reindexed(None) {
+                    self.reindex_table(relation, concurrently);
+                }
+            }
+            Reach::System => (),
+        }
+    }
+
+    fn reindex_table(&mut self, relation: RelationId, concurrently: bool) {
+        let toast = catalog::relation(relation).and_then(|facts| facts.toast);
+        if concurrently {
+            self.reindex_concurrently(relation, &reach::indexes(relation));
+            if let Some(toast) = toast {
+                self.reindex_concurrently(toast, &reach::indexes(toast));
+            }
+            return;
+        }
+        self.lock(relation, Share, "its indexes are rebuilt");
+        if reach::kind(relation) != PARTITIONED {
+            self.lock_indexes(relation, AccessExclusive, "rebuilt");
+        }
+        if let Some(toast) = toast {
+            self.lock(
+                toast,
+                Share,
+                format!(
+                    "TOAST table of {}, its index is rebuilt",
+                    reach::name(relation)
+                ),
+            );
+            self.lock_indexes(toast, AccessExclusive, "rebuilt");
+        }
+    }
+
+    fn reindex_concurrently(&mut self, table: RelationId, indexes: &[RelationId]) {
+        if reach::kind(table) == PARTITIONED {
+            return;
+        }
+        self.lock(table, ShareUpdateExclusive, "its indexes are rebuilt");
+        for index in indexes {
+            self.lock(*index, ShareUpdateExclusive, "rebuilt");
+        }
+        let why = "waits until no transaction uses the table's indexes as they were";
+        self.note(Some(table), Effect::AwaitLockers(AccessExclusive), why);
+        self.note(
+            None,
+            Effect::AwaitSnapshots,
+            "waits for all transactions with an older snapshot",
+        );
+    }
+
+    fn refresh(&mut self, name: &Name, concurrently: bool, with_data: bool) {
+        let Some(view) = self.find(name) else {
+            return;
+        };
+        if reach::kind(view) != MATERIALIZED_VIEW {
+            return;
+        }
+        match concurrently {
+            true => {
+                self.lock(view, Exclusive, "refreshed");
+                self.lock_indexes(view, RowExclusive, "which is refreshed");
+            }
+            false => {
+                self.lock(view, AccessExclusive, "refreshed");
+                self.lock_storage(view, AccessExclusive, "which is refreshed");
+            }
+        }
+        if with_data {
+            self.read_by(view);
+        }
+    }
+
+    /// What the query of a materialized view reads.
+    fn read_by(&mut self, view: RelationId) {
+        for read in depend::read_by_rules(view) {
+            let why = format!("read by {}", reach::name(view));
+            if reach::kind(read) == VIEW {
+                self.lock(read, AccessShare, why);
+                self.read_by(read);
+            } else {
+                self.read_planned(read, &why);
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! From the text of statements to the locks that they would take: parsed by the server, worked out on
+//! the catalogs, never run.
+
+mod alter;
+mod create;
+mod deletion;
+mod foreign_key;
+mod maintenance;
+mod names;
+mod query;
+mod reach;
+
+use crate::ddl::{Name, Statement};
+use crate::lock::{LockMode, ModeSet, RelationId};
+use crate::pg::{catalog, parser};
+use names::Names;
+use std::collections::HashMap;
+
+/// One thing that a statement would lock or wait for, or that cannot be told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The statement's place in the text, from 1 on.
+    pub statement: i32,
+    /// None where it cannot be told ahead, as in a DO block.
+    pub relation: Option<RelationId>,
+    pub effect: Effect,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The relation is locked in that mode.
+    Lock(LockMode),
+    /// Not locked so, but waited for until no other transaction holds a lock on the relation that
+    /// conflicts with that mode (`WaitForLockers` in `lmgr.c`).
+    AwaitLockers(LockMode),
+    /// Every transaction of this database with a snapshot older than the statement's is waited for
+    /// (`WaitForOlderSnapshots` in `indexcmds.c`).
+    AwaitSnapshots,
+    /// It cannot be told ahead.
+    Unseen,
+}
+
+/// What the statements would lock and wait for, in their order.
+///
+/// # Errors
+/// Raises 42601 for text that is no SQL, with its position.
+pub fn script(text: &str) -> Vec<Planned> {
+    catalog::with_settings_kept(|| {
+        let statements = parser::parse(text);
+        let mut plan = Plan::default();
+        for statement in &statements {
+            plan.next();
+            plan.statement(statement);
+        }
+        plan.rows
+    })
+}
+
+/// What one statement would lock and wait for.
+pub fn statement(statement: &Statement) -> Vec<Planned> {
+    catalog::with_settings_kept(|| {
+        let mut plan = Plan::default();
+        plan.next();
+        plan.statement(statement);
+        plan.rows
+    })
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Plan {
+    number: i32,
+    rows: Vec<Planned>,
+    /// Against which modes this statement's locks on a relation stand already.
+    stands_against: HashMap<RelationId, ModeSet>,
+    names: Names,
+}
+
+impl Plan {
+    fn next(&mut self) {
+        self.number += 1;
+        self.stands_against.clear();
+    }
+
+    /// The relation is locked in that mode. System catalogs are not told of.
+    fn lock(&mut self, relation: RelationId, mode: LockMode, reason: impl Into<String>) {
+        let known = self.stands_against.entry(relation).or_default();
+        if mode.conflicts().is_subset_of(*known) {
+            return;
+        }
+        if !catalog::relation(relation).is_some_and(|facts| !facts.is_catalog) {
+            return;
+        }
+        *known = known.union(mode.conflicts());
+        let number = self.number;
+        // A stronger lock says all that a weaker one did.
+        let weaker = self.rows.iter_mut().rev().find(|row| {
+            row.statement == number
+                && row.relation == Some(relation)
+                && matches!(row.effect, Effect::Lock(weaker) if weaker.conflicts().is_subset_of(mode.conflicts()))
+        });
+        let row = Planned {
+            statement: number,
+            relation: Some(relation),
+            effect: Effect::Lock(mode),
+            reason: reason.into(),
+        };
+        match weaker {
+            Some(weaker) => *weaker = row,
+            None => self.rows.push(row),
+        }
+    }
+
+    fn lock_all(&mut self, relations: &[RelationId], mode: LockMode, reason: &str) {
+        for relation in relations {
+            self.lock(*relation, mode, reason);
+        }
+    }
+
+    fn note(&mut self, relation: Option<RelationId>, effect: Effect, reason: impl Into<String>) {
+        let row = Planned {
+            statement: self.number,
+            relation,
+            effect,
+            reason: reason.into(),
+        };
+        if !self.rows.contains(&row) {
+            self.rows.push(row);
+        }
+    }
+
+    fn unseen(&mut self, reason: impl Into<String>) {
+        self.note(None, Effect::Unseen, reason);
+    }
+
+    /// The relation that exists now and that a name means at this point of the script. None where it
+    /// was made earlier in the script, or, which is said, where there is none.
+    fn find(&mut self, name: &Name) -> Option<RelationId> {
+        self.find_if(name, false)
+    }
+
+    fn find_if(&mut self, name: &Name, missing_ok: bool) -> Option<RelationId> {
+        match self.names.find(name) {
+            names::Found::Existing(relation) => Some(relation),
+            names::Found::Made => None,
+            names::Found::Missing => {
+                if !missing_ok {
+                    self.unseen(format!("relation \"{}\" does not exist", shown(name)));
+                }
+                None
+            }
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement) {
+        use Statement::*;
+        match statement {
+            Drop { .. }
+            | DropObjects { .. }
+            | DropPart { .. }
+            | DropOwned { .. }
+            | ReassignOwned { .. } => self.deletion(statement),
+            AlterTable { .. }
+            | Rename { .. }
+            | RenamePart { .. }
+            | SetSchema { .. }
+            | MoveAll { .. }
+            | AlterDomain { .. }
+            | AlterTypeOwner { .. }
+            | AlterSequence { .. }
+            | AlterStatistics { .. } => self.alter(statement),
+            CreateIndex { .. }
+            | CreateTrigger { .. }
+            | CreateRule { .. }
+            | Policy { .. }
+            | CreateStatistics { .. }
+            | CreateView { .. }
+            | CreateTableAs { .. }
+            | CreateTable(_)
+            | CreateSequence { .. }
+            | Publication { .. }
+            | AlterPublication { .. } => self.create(statement),
+            Truncate { .. }
+            | Cluster { .. }
+            | Vacuum { .. }
+            | Reindex { .. }
+            | Refresh { .. }
+            | Lock { .. } => self.maintenance(statement),
+            Query { references, runs } => self.query(references, *runs),
+            Describe { name } => {
+                if let Some(relation) = self.find(name) {
+                    self.lock(relation, LockMode::ShareUpdateExclusive, "named");
+                }
+            }
+            DescribePart { table } => {
+                if let Some(relation) = self.find(table) {
+                    self.lock(relation, LockMode::AccessShare, "named");
+                }
+            }
+            Grant { names } => {
+                for name in names {
+                    self.find(name);
+                }
+            }
+            Made(name) => self.names.make(name),
+            Several(all) => all.iter().for_each(|one| self.statement(one)),
+            SearchPath(path) => catalog::set_search_path(path),
+            Unseen(why) => self.unseen(why),
+            Nothing => (),
+        }
+    }
+}
+
+fn shown(name: &Name) -> String {
+    match &name.schema {
+        Some(schema) => format!("{schema}.{}", name.name),
+        None => name.name.clone(),
+    }
+}

@@ -1,0 +1,111 @@
+//! What belongs to a relation: its kinds of storage, its family.
+
+use super::Plan;
+use crate::lock::{LockMode, RelationId};
+use crate::pg::{catalog, inheritance, wait};
+
+pub const TABLE: u8 = b'r';
+pub const PARTITIONED: u8 = b'p';
+pub const INDEX: u8 = b'i';
+pub const PARTITIONED_INDEX: u8 = b'I';
+pub const SEQUENCE: u8 = b'S';
+pub const VIEW: u8 = b'v';
+pub const MATERIALIZED_VIEW: u8 = b'm';
+pub const COMPOSITE: u8 = b'c';
+pub const FOREIGN: u8 = b'f';
+
+pub fn kind(relation: RelationId) -> u8 {
+    catalog::relation(relation).map_or(0, |facts| facts.kind)
+}
+
+pub fn is_index(relation: RelationId) -> bool {
+    matches!(kind(relation), INDEX | PARTITIONED_INDEX)
+}
+
+pub fn indexes(relation: RelationId) -> Vec<RelationId> {
+    match catalog::relation(relation) {
+        Some(facts) if facts.has_indexes => catalog::indexes(relation),
+        _ => vec![],
+    }
+}
+
+/// The relation and, unless only it is meant, all that inherit from it.
+pub fn family(relation: RelationId, only: bool) -> Vec<RelationId> {
+    match catalog::relation(relation) {
+        Some(facts) if facts.has_children && !only => inheritance::descendants(relation),
+        _ => vec![relation],
+    }
+}
+
+/// Those below a relation.
+pub fn below(relation: RelationId) -> Vec<RelationId> {
+    let mut all = family(relation, false);
+    all.retain(|member| *member != relation);
+    all
+}
+
+pub fn default_partition(parent: RelationId) -> Option<RelationId> {
+    catalog::default_partition(parent)
+}
+
+pub fn parents(relation: RelationId) -> Vec<RelationId> {
+    inheritance::parents(Some(relation))
+        .remove(&relation)
+        .unwrap_or_default()
+}
+
+/// In quotes of its own only where SQL needs them.
+pub fn name(relation: RelationId) -> String {
+    catalog::name(relation)
+}
+
+impl Plan {
+    /// All members, and each that is not the first because it inherits.
+    pub(super) fn lock_family(
+        &mut self,
+        relation: RelationId,
+        only: bool,
+        mode: LockMode,
+        reason: &str,
+    ) -> Vec<RelationId> {
+        let family = family(relation, only);
+        for member in &family {
+            wait::answer_interrupts();
+            match *member == relation {
+                true => self.lock(*member, mode, reason),
+                false => self.lock(*member, mode, format!("inherits from {}", name(relation))),
+            }
+        }
+        family
+    }
+
+    /// A table's indexes, and its TOAST table with its index.
+    pub(super) fn lock_storage(&mut self, relation: RelationId, mode: LockMode, what: &str) {
+        self.lock_indexes(relation, mode, what);
+        self.lock_toast(relation, mode, what);
+    }
+
+    pub(super) fn lock_indexes(&mut self, relation: RelationId, mode: LockMode, what: &str) {
+        for index in indexes(relation) {
+            self.lock(index, mode, format!("index of {}, {what}", name(relation)));
+        }
+    }
+
+    pub(super) fn lock_toast(&mut self, relation: RelationId, mode: LockMode, what: &str) {
+        let Some(toast) = catalog::relation(relation).and_then(|facts| facts.toast) else {
+            return;
+        };
+        self.lock(
+            toast,
+            mode,
+            format!("TOAST table of {}, {what}", name(relation)),
+        );
+        for index in catalog::indexes(toast) {
+            self.lock(
+                index,
+                mode,
+                format!("index of the TOAST table of {}, {what}", name(relation)),
+            );
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What depends on what, and what hangs on a relation: constraints, triggers, rules, policies.
+
+use super::scan::{Index, rows};
+use super::text;
+use crate::ddl::Address;
+use crate::lock::RelationId;
+use pgrx::pg_sys;
+use std::ffi::CString;
+
+/// The catalogs that objects are in, by their OIDs.
+pub mod catalog {
+    pub const CLASS: u32 = 1259;
+    pub const TYPE: u32 = 1247;
+    pub const CONSTRAINT: u32 = 2606;
+    pub const ATTRIBUTE_DEFAULT: u32 = 2604;
+    pub const TRIGGER: u32 = 2620;
+    pub const REWRITE: u32 = 2618;
+    pub const POLICY: u32 = 3256;
+    pub const STATISTICS: u32 = 3381;
+    pub const PUBLICATION_RELATION: u32 = 6106;
+    pub const SCHEMA: u32 = 2615;
+    pub const ROLE: u32 = 1260;
+}
+
+const DEPENDER: Index = Index {
+    catalog: 2608,
+    index: 2673,
+};
+const REFERENCE: Index = Index {
+    catalog: 2608,
+    index: 2674,
+};
+const SHARED_REFERENCE: Index = Index {
+    catalog: 1214,
+    index: 1233,
+};
+
+/// Dependency types: `DependencyType` in `dependency.h`.
+pub const NORMAL: u8 = b'n';
+pub const INTERNAL: u8 = b'i';
+pub const EXTENSION: u8 = b'e';
+pub const PARTITION_PRIMARY: u8 = b'P';
+pub const PARTITION_SECONDARY: u8 = b'S';
+
+/// What depends on an object (of a whole one, also what depends on its columns), and how.
+pub fn dependents(on: Address) -> Vec<(Address, u8)> {
+    let mut key = vec![("refclassid", on.class), ("refobjid", on.object)];
+    if on.part != 0 {
+        key.push(("refobjsubid", on.part as u32));
+    }
+    rows(REFERENCE, &key, ["classid", "objid", "objsubid", "deptype"])
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// What an object depends on, and how.
+pub fn dependencies(of: Address) -> Vec<(Address, u8)> {
+    let mut key = vec![("classid", of.class), ("objid", of.object)];
+    if of.part != 0 {
+        key.push(("objsubid", of.part as u32));
+    }
+    rows(
+        DEPENDER,
+        &key,
+        ["refclassid", "refobjid", "refobjsubid", "deptype"],
+    )
+    .into_iter()
+    .map(read)
+    .collect()
+}
+
+fn read([class, object, part, kind]: [u64; 4]) -> (Address, u8) {
+    let address = Address {
+        class: class as u32,
+        object: object as u32,
+        part: part as i32,
+    };
+    (address, kind as u8)
+}
+
+/// What in this database depends on a role, and how: `o` for its owner.
+pub fn dependents_of_role(role: u32) -> Vec<(Address, u8)> {
+    let database = super::catalog::database();
+    rows(
+        SHARED_REFERENCE,
+        &[("refclassid", catalog::ROLE), ("refobjid", role)],
+        ["dbid", "classid", "objid", "objsubid", "deptype"],
+    )
+    .into_iter()
+    .filter(|[of, ..]| *of as u32 == database)
+    .map(|[_, class, object, part, kind]| read([class, object, part, kind]))
+    .collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Constraint {
+    pub id: u32,
+    /// `contype`
+    pub kind: u8,
+    /// The table that it is on; 0 for a domain's.
+    pub table: RelationId,
+    /// The table that a foreign key references.
+    pub referenced: RelationId,
+    /// The index that it needs.
+    pub index: RelationId,
+    /// The constraint of the partitioned table that it comes from.
+    pub parent: u32,
+    pub is_valid: bool,
+    pub no_inherit: bool,
+}
+
+const CONSTRAINT_COLUMNS: [&str; 8] = [
+    "oid",
+    "contype",
+    "conrelid",
+    "confrelid",
+    "conindid",
+    "conparentid",
+    "convalidated",
+    "connoinherit",
+];
+
+fn read_constraint(row: [u64; 8]) -> Constraint {
+    let [
+        id,
+        kind,
+        table,
+        referenced,
+        index,
+        parent,
+        is_valid,
+        no_inherit,
+    ] = row;
+    Constraint {
+        id: id as u32,
+        kind: kind as u8,
+        table: table as u32,
+        referenced: referenced as u32,
+        index: index as u32,
+        parent: parent as u32,
+        is_valid: is_valid as u8 != 0,
+        no_inherit: no_inherit as u8 != 0,
+    }
+}
+
+/// The constraints of a table.
+pub fn constraints(table: RelationId) -> Vec<Constraint> {
+    let by = Index {
+        catalog: catalog::CONSTRAINT,
+        index: 2665,
+    };
+    rows(by, &[("conrelid", table)], CONSTRAINT_COLUMNS)
+        .into_iter()
+        .map(read_constraint)
+        .collect()
+}
+
+pub fn constraint(id: u32) -> Option<Constraint> {
+    let by = Index {
+        catalog: catalog::CONSTRAINT,
+        index: 2667,
+    };
+    let found = rows(by, &[("oid", id)], CONSTRAINT_COLUMNS);
+    found.into_iter().next().map(read_constraint)
+}
+
+/// Those that a constraint of a partitioned table has on its partitions.
+pub fn child_constraints(parent: u32) -> Vec<Constraint> {
+    let by = Index {
+        catalog: catalog::CONSTRAINT,
+        index: 2579,
+    };
+    rows(by, &[("conparentid", parent)], CONSTRAINT_COLUMNS)
+        .into_iter()
+        .map(read_constraint)
+        .collect()
+}
+
+/// The foreign keys that reference a table.
+pub fn referencing(table: RelationId) -> Vec<Constraint> {
+    let on = Address {
+        class: catalog::CLASS,
+        object: table,
+        part: 0,
+    };
+    let mut found: Vec<Constraint> = vec![];
+    for (by, _) in dependents(on) {
+        if by.class != catalog::CONSTRAINT || found.iter().any(|known| known.id == by.object) {
+            continue;
+        }
+        found.extend(constraint(by.object).filter(|c| c.kind == b'f' && c.referenced == table));
+    }
+    found
+}
+
+/// The names of things, for reasons.
+pub fn constraint_name(id: u32) -> String {
+    // SAFETY: a catalog look-up that answers null for an unknown OID.
+    unsafe { text::from_server(pg_sys::get_constraint_name(pg_sys::Oid::from_u32(id))) }
+        .unwrap_or_default()
+}
+
+/// The relation that a trigger, rule, policy, default or statistics object is on.
+pub fn relation_of(address: Address) -> Option<RelationId> {
+    let (index, column) = match address.class {
+        catalog::TRIGGER => (2702, "tgrelid"),
+        catalog::REWRITE => (2692, "ev_class"),
+        catalog::POLICY => (3257, "polrelid"),
+        catalog::ATTRIBUTE_DEFAULT => (2657, "adrelid"),
+        catalog::STATISTICS => (3380, "stxrelid"),
+        _ => return None,
+    };
+    let by = Index {
+        catalog: address.class,
+        index,
+    };
+    let found = rows(by, &[("oid", address.object)], [column]);
+    found.first().map(|[relation]| *relation as u32)
+}
+
+/// Whether a foreign key's trigger, or the like, and not a user's.
+pub fn trigger_constraint(trigger: u32) -> Option<u32> {
+    let by = Index {
+        catalog: catalog::TRIGGER,
+        index: 2702,
+    };
+    let found = rows(by, &[("oid", trigger)], ["tgconstraint"]);
+    found.first().map(|[id]| *id as u32).filter(|id| *id != 0)
+}
+
+/// The triggers, rules and policies of a relation, and their names' owner.
+pub fn on_relation(class: u32, relation: RelationId) -> Vec<Address> {
+    let (index, column) = match class {
+        catalog::TRIGGER => (2701, "tgrelid"),
+        catalog::REWRITE => (2693, "ev_class"),
+        catalog::POLICY => (3258, "polrelid"),
+        catalog::ATTRIBUTE_DEFAULT => (2656, "adrelid"),
+        catalog::STATISTICS => (3379, "stxrelid"),
+        _ => return vec![],
+    };
+    let found = rows(
+        Index {
+            catalog: class,
+            index,
+        },
+        &[(column, relation)],
+        ["oid"],
+    );
+    found
+        .into_iter()
+        .map(|[id]| Address {
+            class,
+            object: id as u32,
+            part: 0,
+        })
+        .collect()
+}
+
+/// The trigger, rule, policy or constraint of that name on a relation.
+pub fn named(class: u32, relation: RelationId, name: &str) -> Option<Address> {
+    let name = CString::new(text::to_server(name)).ok()?;
+    let relation_oid = pg_sys::Oid::from_u32(relation);
+    // SAFETY: catalog look-ups that answer 0 for what is not there.
+    let oid = unsafe {
+        match class {
+            catalog::TRIGGER => pg_sys::get_trigger_oid(relation_oid, name.as_ptr(), true),
+            catalog::REWRITE => {
+                super::compat::unbound::get_rewrite_oid(relation_oid, name.as_ptr())
+            }
+            catalog::POLICY => {
+                super::compat::unbound::get_relation_policy_oid(relation_oid, name.as_ptr())
+            }
+            catalog::CONSTRAINT => {
+                super::compat::unbound::get_relation_constraint_oid(relation_oid, name.as_ptr())
+            }
+            _ => pg_sys::InvalidOid,
+        }
+    };
+    (oid != pg_sys::InvalidOid).then(|| Address {
+        class,
+        object: oid.to_u32(),
+        part: 0,
+    })
+}
+
+/// The relations that the query of a view or materialized view, or a rule's, reads.
+pub fn read_by_rules(relation: RelationId) -> Vec<RelationId> {
+    let mut found = vec![];
+    for rule in on_relation(catalog::REWRITE, relation) {
+        for (on, kind) in dependencies(rule) {
+            if kind == NORMAL
+                && on.class == catalog::CLASS
+                && on.object != relation
+                && !found.contains(&on.object)
+            {
+                found.push(on.object);
+            }
+        }
+    }
+    found
+}
+
+/// The sequences that belong to columns of a table (`serial`, identity), of one column where it is given.
+pub fn owned_sequences(table: RelationId, column: Option<i16>) -> Vec<RelationId> {
+    let on = Address {
+        class: catalog::CLASS,
+        object: table,
+        part: column.unwrap_or(0).into(),
+    };
+    dependents(on)
+        .into_iter()
+        .filter(|(by, kind)| {
+            by.class == catalog::CLASS
+                && matches!(*kind, b'a' | b'i')
+                && super::catalog::relation(by.object).is_some_and(|facts| facts.kind == b'S')
+        })
+        .map(|(by, _)| by.object)
+        .collect()
+}

@@ -1,0 +1,322 @@
+//! ALTER and RENAME.
+
+use super::{create, drop, node, other, query, rewrite};
+use crate::ddl::{Alter, Kind, Name, Part, Statement};
+use crate::lock::LockMode;
+use crate::pg::compat;
+use pgrx::pg_sys::{self, AlterTableType::*, ObjectType::*};
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn table(statement: &pg_sys::AlterTableStmt) -> Statement {
+    // SAFETY: as promised. The level is told from the subcommands alone.
+    unsafe {
+        let level = pg_sys::AlterTableGetLockLevel(statement.cmds);
+        let kind = match statement.objtype {
+            OBJECT_TYPE => Kind::CompositeType,
+            other => drop::relation_kind(other).unwrap_or(Kind::Table),
+        };
+        let name = node::name(statement.relation);
+        let commands = node::elements::<pg_sys::AlterTableCmd>(statement.cmds);
+        Statement::AlterTable {
+            kind,
+            missing_ok: statement.missing_ok,
+            level: LockMode::from_number(level),
+            commands: commands
+                .map(|command| subcommand(&*command, &name))
+                .collect(),
+            name,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
+    // SAFETY: the definition is of the type that the subcommand has.
+    unsafe {
+        let name = || node::string(command.name).unwrap_or_default();
+        let partition = || command.def.cast::<pg_sys::PartitionCmd>();
+        let cascade = command.behavior == pg_sys::DropBehavior::DROP_CASCADE;
+        if let Some(special) = compat::alter_subcommand(command.subtype) {
+            return match special {
+                compat::AlterSubcommand::SetExpression => Alter::SetExpression { column: name() },
+            };
+        }
+        match command.subtype {
+            AT_AddColumn | AT_AddColumnToView => {
+                Alter::AddColumn(create::column(&*command.def.cast()))
+            }
+            AT_DropColumn => Alter::DropColumn {
+                column: name(),
+                cascade,
+            },
+            AT_AlterColumnType => {
+                let definition: *mut pg_sys::ColumnDef = command.def.cast();
+                let column = name();
+                let rewrites = rewrite::by_type(
+                    table,
+                    &column,
+                    (*definition).typeName,
+                    (*definition).raw_default,
+                );
+                Alter::ColumnType { column, rewrites }
+            }
+            AT_ColumnDefault => Alter::Column { column: name() },
+            AT_SetStatistics => Alter::Column { column: name() },
+            AT_SetStorage => Alter::ColumnStorage {
+                column: name(),
+                inherits: true,
+            },
+            AT_SetCompression => Alter::ColumnStorage {
+                column: name(),
+                inherits: false,
+            },
+            AT_DropNotNull => Alter::DropNotNull { column: name() },
+            AT_SetNotNull => Alter::SetNotNull { column: name() },
+            AT_DropExpression => Alter::DropExpression { column: name() },
+            AT_AddIdentity | AT_SetIdentity => Alter::Identity { column: name() },
+            AT_DropIdentity => Alter::DropIdentity { column: name() },
+            AT_AddConstraint => {
+                Alter::AddConstraint(create::constraint(&*command.def.cast(), None))
+            }
+            AT_AlterConstraint => {
+                Alter::AlterConstraint(compat::altered_constraint(command.def).unwrap_or_default())
+            }
+            AT_ValidateConstraint => Alter::ValidateConstraint(name()),
+            AT_DropConstraint => Alter::DropConstraint {
+                constraint: name(),
+                cascade,
+            },
+            AT_EnableTrig | AT_EnableAlwaysTrig | AT_EnableReplicaTrig | AT_DisableTrig
+            | AT_EnableTrigAll | AT_DisableTrigAll | AT_EnableTrigUser | AT_DisableTrigUser => {
+                Alter::Triggers
+            }
+            AT_ClusterOn => Alter::ClusterOn(name()),
+            AT_ReplicaIdentity => {
+                let identity: *mut pg_sys::ReplicaIdentityStmt = command.def.cast();
+                match node::string((*identity).name) {
+                    Some(index) => Alter::ReplicaIdentityIndex(index),
+                    None => Alter::Itself,
+                }
+            }
+            AT_SetLogged | AT_SetUnLogged => Alter::Persistence,
+            AT_SetAccessMethod => Alter::AccessMethod(node::string(command.name)),
+            AT_SetTableSpace => Alter::Tablespace(name()),
+            AT_SetRelOptions | AT_ResetRelOptions | AT_ReplaceRelOptions => Alter::Options,
+            AT_AddInherit => Alter::Inherit(node::name(command.def.cast())),
+            AT_DropInherit => Alter::NoInherit(node::name(command.def.cast())),
+            AT_AddOf => Alter::Of(node::type_id(command.def.cast())),
+            AT_ChangeOwner => Alter::Owner(node::role(command.newowner)),
+            AT_AttachPartition => {
+                let command = &*partition();
+                // An index has no bounds.
+                match command.bound.as_ref() {
+                    Some(bound) => Alter::Attach {
+                        partition: node::name(command.name),
+                        is_default: bound.is_default,
+                    },
+                    None => Alter::AttachIndex(node::name(command.name)),
+                }
+            }
+            AT_DetachPartition => Alter::Detach {
+                partition: node::name((*partition()).name),
+                concurrently: (*partition()).concurrent,
+            },
+            AT_DetachPartitionFinalize => Alter::DetachFinalize(node::name((*partition()).name)),
+            _ => Alter::Itself,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn rename(statement: &pg_sys::RenameStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        let to = node::string(statement.newname).unwrap_or_default();
+        let kind = drop::relation_kind(statement.relationType);
+        if let Some(kind) = drop::relation_kind(statement.renameType) {
+            return Statement::Rename {
+                kind,
+                name: node::name(statement.relation),
+                to,
+            };
+        }
+        if let Some(part) = drop::part(statement.renameType) {
+            return Statement::RenamePart {
+                part,
+                kind: match statement.renameType {
+                    OBJECT_ATTRIBUTE => Kind::CompositeType,
+                    _ => kind.unwrap_or(Kind::Table),
+                },
+                table: node::name(statement.relation),
+                name: node::string(statement.subname).unwrap_or_default(),
+            };
+        }
+        if statement.renameType == OBJECT_TYPE {
+            return match node::name_of_list(statement.object.cast()) {
+                Some(name) => Statement::Rename {
+                    kind: Kind::CompositeType,
+                    name,
+                    to,
+                },
+                None => Statement::Nothing,
+            };
+        }
+        Statement::Nothing
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn schema(statement: &pg_sys::AlterObjectSchemaStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        let schema = node::string(statement.newschema).unwrap_or_default();
+        if let Some(kind) = drop::relation_kind(statement.objectType) {
+            return Statement::SetSchema {
+                kind,
+                name: node::name(statement.relation),
+                schema,
+            };
+        }
+        match statement.objectType {
+            OBJECT_TYPE => match node::name_of_list(statement.object.cast()) {
+                Some(name) => Statement::SetSchema {
+                    kind: Kind::CompositeType,
+                    name,
+                    schema,
+                },
+                None => Statement::Nothing,
+            },
+            OBJECT_EXTENSION => {
+                Statement::Unseen("what belongs to the extension moves with it".into())
+            }
+            _ => Statement::Nothing,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn owner(statement: &pg_sys::AlterOwnerStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        match statement.objectType {
+            OBJECT_TYPE => {
+                let type_name = pg_sys::makeTypeNameFromNameList(statement.object.cast());
+                match node::type_id(type_name) {
+                    Some(type_id) => Statement::AlterTypeOwner {
+                        type_id,
+                        owner: node::role(statement.newowner),
+                    },
+                    None => Statement::Nothing,
+                }
+            }
+            _ => Statement::Nothing,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn move_all(statement: &pg_sys::AlterTableMoveAllStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        Statement::MoveAll {
+            kind: drop::relation_kind(statement.objtype).unwrap_or(Kind::Table),
+            from: node::string(statement.orig_tablespacename).unwrap_or_default(),
+            to: node::string(statement.new_tablespacename).unwrap_or_default(),
+            owners: drop::roles(statement.roles),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn depends(statement: &pg_sys::AlterObjectDependsStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        if statement.relation.is_null() {
+            return Statement::Nothing;
+        }
+        let name = node::name(statement.relation);
+        match drop::part(statement.objectType) {
+            Some(Part::Trigger) => Statement::DescribePart { table: name },
+            _ => Statement::Describe { name },
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn sequence(statement: &pg_sys::AlterSeqStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        Statement::AlterSequence {
+            name: node::name(statement.sequence),
+            owned_by: create::owner(statement.options),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn domain(statement: &pg_sys::AlterDomainStmt) -> Statement {
+    // SAFETY: as promised; the subtypes are those of `AlterDomainStmt` in `parsenodes.h`.
+    unsafe {
+        let type_name = pg_sys::makeTypeNameFromNameList(statement.typeName);
+        let Some(domain) = node::type_id(type_name) else {
+            return Statement::Nothing;
+        };
+        let not_valid = node::is(statement.def, pg_sys::NodeTag::T_Constraint)
+            && (*statement.def.cast::<pg_sys::Constraint>()).skip_validation;
+        match statement.subtype as u8 {
+            b'O' | b'V' => Statement::AlterDomain {
+                domain,
+                drops: None,
+            },
+            b'C' if !not_valid => Statement::AlterDomain {
+                domain,
+                drops: None,
+            },
+            _ => Statement::Nothing,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn statistics(statement: &pg_sys::AlterStatsStmt) -> Statement {
+    // SAFETY: as promised.
+    let oid = unsafe { pg_sys::get_statistics_object_oid(statement.defnames, true) };
+    match oid == pg_sys::InvalidOid {
+        true => Statement::Nothing,
+        false => Statement::AlterStatistics {
+            statistics: oid.to_u32(),
+        },
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn policy(statement: &pg_sys::AlterPolicyStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        Statement::Policy {
+            table: node::name(statement.table),
+            references: query::references(&[statement.qual, statement.with_check]),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn publication(statement: &pg_sys::AlterPublicationStmt) -> Statement {
+    // SAFETY: as promised.
+    Statement::AlterPublication {
+        names: unsafe { other::published(statement.pubobjects) },
+        drops: statement.action == pg_sys::AlterPublicationAction::AP_DropObjects,
+    }
+}

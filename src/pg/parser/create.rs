@@ -1,0 +1,317 @@
+//! CREATE of what is, or hangs on, a relation.
+
+use super::{node, other, query, rewrite};
+use crate::ddl::{Column, Constraint, CreateTable, Name, Statement};
+use crate::pg::compat;
+use pgrx::pg_sys::{self, ConstrType::*, NodeTag::*};
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn index(statement: &pg_sys::IndexStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        let table = node::name(statement.relation);
+        let name = node::string(statement.idxname).map(|name| Name {
+            name,
+            schema: table.schema.clone(),
+            only: false,
+            temporary: false,
+        });
+        Statement::CreateIndex {
+            table,
+            name,
+            concurrently: statement.concurrent,
+            if_not_exists: statement.if_not_exists,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn trigger(statement: &pg_sys::CreateTrigStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        Statement::CreateTrigger {
+            table: node::name(statement.relation),
+            row: statement.row,
+            from: (!statement.constrrel.is_null()).then(|| node::name(statement.constrrel)),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn rule(statement: &pg_sys::RuleStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        let mut references = query::references_of_list(statement.actions);
+        references.extend(query::references(&[statement.whereClause]));
+        references.retain(|(name, _)| !is_of_rule(name));
+        Statement::CreateRule {
+            table: node::name(statement.relation),
+            references,
+        }
+    }
+}
+
+/// OLD and NEW of a rule.
+fn is_of_rule(name: &Name) -> bool {
+    name.schema.is_none() && (name.name == "old" || name.name == "new")
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn policy(statement: &pg_sys::CreatePolicyStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        Statement::Policy {
+            table: node::name(statement.table),
+            references: query::references(&[statement.qual, statement.with_check]),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn statistics(statement: &pg_sys::CreateStatsStmt) -> Statement {
+    // SAFETY: FROM has range variables; anything else is refused later.
+    unsafe {
+        let from = node::elements::<pg_sys::Node>(statement.relations);
+        Statement::CreateStatistics {
+            tables: from
+                .filter(|item| node::is(*item, T_RangeVar))
+                .map(|item| node::name(item.cast()))
+                .collect(),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn view(statement: &pg_sys::ViewStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        Statement::CreateView {
+            name: node::name(statement.view),
+            references: query::references(&[statement.query]),
+            replaces: statement.replace,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn table_as(statement: &pg_sys::CreateTableAsStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        let name = node::name((*statement.into).rel);
+        if node::is(statement.query, T_ExecuteStmt) {
+            let why = "a prepared statement: what it runs cannot be seen ahead";
+            return Statement::Several(vec![Statement::Unseen(why.into()), Statement::Made(name)]);
+        }
+        Statement::CreateTableAs {
+            name,
+            references: query::references(&[statement.query]),
+            if_not_exists: statement.if_not_exists,
+            runs: !(*statement.into).skipData,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn table(statement: &pg_sys::CreateStmt) -> Statement {
+    let mut created = CreateTable {
+        // SAFETY: as promised.
+        name: unsafe { node::name(statement.relation) },
+        parents: unsafe { node::names(statement.inhRelations) },
+        is_partition: !statement.partbound.is_null(),
+        // SAFETY: checked for null.
+        is_default: unsafe { statement.partbound.as_ref() }.is_some_and(|bound| bound.is_default),
+        likes: vec![],
+        // SAFETY: null, or a type name.
+        of_type: unsafe { node::type_id(statement.ofTypename) },
+        columns: vec![],
+        constraints: vec![],
+        if_not_exists: statement.if_not_exists,
+    };
+    // SAFETY: the elements of a table are of these types.
+    unsafe {
+        for element in node::elements::<pg_sys::Node>(statement.tableElts) {
+            match (*element).type_ {
+                T_ColumnDef => created.columns.push(column(&*element.cast())),
+                T_Constraint => created.constraints.push(constraint(&*element.cast(), None)),
+                T_TableLikeClause => {
+                    let like: *mut pg_sys::TableLikeClause = element.cast();
+                    created.likes.push(node::name((*like).relation));
+                }
+                _ => (),
+            }
+        }
+        for element in node::elements::<pg_sys::Constraint>(statement.constraints) {
+            created.constraints.push(constraint(&*element, None));
+        }
+    }
+    Statement::CreateTable(Box::new(created))
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn column(definition: &pg_sys::ColumnDef) -> Column {
+    // SAFETY: as promised.
+    unsafe {
+        let name = node::string(definition.colname).unwrap_or_default();
+        let parts = node::elements::<pg_sys::Constraint>(definition.constraints);
+        let parts: Vec<*mut pg_sys::Constraint> = parts.collect();
+        let is_computed = parts.iter().any(|part| match (**part).contype {
+            CONSTR_DEFAULT => rewrite::is_volatile((**part).raw_expr),
+            CONSTR_IDENTITY => true,
+            CONSTR_GENERATED => compat::is_stored(&**part),
+            _ => false,
+        }) || (!definition.raw_default.is_null()
+            && rewrite::is_volatile(definition.raw_default));
+        let type_id = node::type_id(definition.typeName);
+        let has_default = !definition.raw_default.is_null()
+            || parts.iter().any(|part| {
+                matches!(
+                    (**part).contype,
+                    CONSTR_DEFAULT | CONSTR_IDENTITY | CONSTR_GENERATED
+                )
+            });
+        Column {
+            type_id,
+            has_default,
+            rewrites: is_computed
+                || is_serial(definition.typeName)
+                || type_id.is_some_and(rewrite::has_constraints),
+            constraints: parts
+                .iter()
+                .map(|part| constraint(&**part, Some(&name)))
+                .collect(),
+            name,
+        }
+    }
+}
+
+/// Whether the parser would make a sequence for it (`transformColumnDefinition` in `parse_utilcmd.c`).
+///
+/// # Safety
+/// Null or a type name.
+unsafe fn is_serial(name: *const pg_sys::TypeName) -> bool {
+    const SERIAL: [&str; 6] = [
+        "smallserial",
+        "serial2",
+        "serial",
+        "serial4",
+        "bigserial",
+        "serial8",
+    ];
+    if name.is_null() {
+        return false;
+    }
+    // SAFETY: as promised.
+    match unsafe { node::strings((*name).names) }.as_slice() {
+        [name] => SERIAL.contains(&name.as_str()),
+        _ => false,
+    }
+}
+
+/// `column`: whose constraint it is, where it is written with one.
+///
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn constraint(constraint: &pg_sys::Constraint, column: Option<&str>) -> Constraint {
+    // SAFETY: as promised.
+    unsafe {
+        match constraint.contype {
+            CONSTR_CHECK => Constraint::Check {
+                name: node::string(constraint.conname),
+                no_inherit: constraint.is_no_inherit,
+                not_valid: constraint.skip_validation,
+            },
+            CONSTR_NOTNULL => Constraint::NotNull {
+                column: column
+                    .map(str::to_owned)
+                    .or_else(|| node::strings(constraint.keys).into_iter().next()),
+                not_valid: constraint.skip_validation,
+            },
+            CONSTR_PRIMARY | CONSTR_UNIQUE | CONSTR_EXCLUSION => Constraint::Index {
+                using: node::string(constraint.indexname),
+                renames: node::string(constraint.conname)
+                    .is_some_and(|name| Some(name) != node::string(constraint.indexname)),
+                primary: constraint.contype == CONSTR_PRIMARY,
+                columns: match column {
+                    Some(column) => vec![column.to_owned()],
+                    None => node::strings(constraint.keys),
+                },
+            },
+            CONSTR_FOREIGN => Constraint::Foreign {
+                table: node::name(constraint.pktable),
+                referenced: node::strings(constraint.pk_attrs),
+                not_valid: constraint.skip_validation,
+            },
+            _ => Constraint::Other,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn sequence(statement: &pg_sys::CreateSeqStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        Statement::CreateSequence {
+            name: node::name(statement.sequence),
+            owned_by: owner(statement.options),
+        }
+    }
+}
+
+/// The table in OWNED BY.
+///
+/// # Safety
+/// The options of a sequence.
+pub unsafe fn owner(options: *mut pg_sys::List) -> Option<Name> {
+    // SAFETY: as promised; NONE is a list of one.
+    unsafe {
+        let option = node::option(options, "owned_by")?;
+        node::name_and_part((*option).arg.cast()).map(|(table, _)| table)
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn composite(statement: &pg_sys::CompositeTypeStmt) -> Statement {
+    // SAFETY: as promised.
+    Statement::Made(unsafe { node::name(statement.typevar) })
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn schema(statement: &pg_sys::CreateSchemaStmt) -> Statement {
+    // SAFETY: the elements are statements, without RawStmt.
+    unsafe {
+        let schema = node::string(statement.schemaname);
+        let elements = node::elements::<pg_sys::Node>(statement.schemaElts);
+        let mut all: Vec<Statement> = elements.map(|tree| super::statement(tree)).collect();
+        // What is made in it must not be looked up along the search path.
+        for made in &mut all {
+            let name = match made {
+                Statement::CreateTable(table) => &mut table.name,
+                Statement::CreateView { name, .. } | Statement::CreateSequence { name, .. } => name,
+                _ => continue,
+            };
+            name.schema = name.schema.take().or_else(|| schema.clone());
+        }
+        Statement::Several(all)
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn publication(statement: &pg_sys::CreatePublicationStmt) -> Statement {
+    // SAFETY: as promised.
+    Statement::Publication {
+        names: unsafe { other::published(statement.pubobjects) },
+    }
+}

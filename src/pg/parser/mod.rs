@@ -1,0 +1,146 @@
+//! The server's own parser: from text, or from the parse tree that an event trigger is handed, to
+//! [`Statement`]s. Nothing is analysed, locked or run; types, functions and the like that a statement
+//! names are looked up.
+
+mod alter;
+mod create;
+mod drop;
+mod node;
+mod other;
+mod query;
+mod rewrite;
+
+use crate::ddl::Statement;
+use crate::pg::text;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::ffi::CString;
+
+/// The statements of a text, in their order.
+///
+/// # Errors
+/// Raises 42601 and what else the parser does, with the position in that text.
+pub fn parse(source: &str) -> Vec<Statement> {
+    raw(source)
+        .into_iter()
+        // SAFETY: fresh from the parser.
+        .map(|tree| unsafe { statement(tree) })
+        .collect()
+}
+
+/// The parse trees of a text.
+fn raw(source: &str) -> Vec<*mut pg_sys::Node> {
+    let Ok(source) = CString::new(text::to_server(source)) else {
+        return vec![];
+    };
+    // SAFETY: the trees live in the current memory context. The callback points to this frame, and is
+    // taken off again before it ends; an error unwinds past it, and the handler that catches it puts the
+    // stack back to what it was.
+    unsafe {
+        let mut callback = pg_sys::ErrorContextCallback {
+            previous: pg_sys::error_context_stack,
+            callback: Some(say_where),
+            arg: source.as_ptr().cast_mut().cast(),
+        };
+        pg_sys::error_context_stack = &mut callback;
+        let list = pg_sys::raw_parser(source.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
+        pg_sys::error_context_stack = callback.previous;
+        node::elements::<pg_sys::RawStmt>(list)
+            .map(|raw| (*raw).stmt)
+            .collect()
+    }
+}
+
+/// The position that the parser gives is one in the text that it was given, not in the client's query.
+#[pg_guard]
+unsafe extern "C-unwind" fn say_where(source: *mut core::ffi::c_void) {
+    // SAFETY: called while an error is reported; `source` is the text, still there.
+    unsafe {
+        let position = pg_sys::geterrposition();
+        if position > 0 {
+            pg_sys::errposition(0);
+            pg_sys::internalerrposition(position);
+            pg_sys::internalerrquery(source.cast_const().cast());
+        }
+    }
+}
+
+/// What a parse tree says.
+///
+/// # Safety
+/// `tree` is a raw parse tree of one statement, without its `RawStmt`.
+pub(super) unsafe fn statement(tree: *mut pg_sys::Node) -> Statement {
+    use pg_sys::NodeTag::*;
+    // SAFETY: a node's tag tells its type; each function is given the node that it reads.
+    unsafe {
+        match (*tree).type_ {
+            T_DropStmt => drop::drop(&*tree.cast()),
+            T_DropOwnedStmt => drop::owned(&*tree.cast()),
+            T_ReassignOwnedStmt => drop::reassign(&*tree.cast()),
+            T_AlterTableStmt => alter::table(&*tree.cast()),
+            T_RenameStmt => alter::rename(&*tree.cast()),
+            T_AlterObjectSchemaStmt => alter::schema(&*tree.cast()),
+            T_AlterOwnerStmt => alter::owner(&*tree.cast()),
+            T_AlterTableMoveAllStmt => alter::move_all(&*tree.cast()),
+            T_AlterObjectDependsStmt => alter::depends(&*tree.cast()),
+            T_AlterSeqStmt => alter::sequence(&*tree.cast()),
+            T_AlterDomainStmt => alter::domain(&*tree.cast()),
+            T_AlterStatsStmt => alter::statistics(&*tree.cast()),
+            T_AlterPolicyStmt => alter::policy(&*tree.cast()),
+            T_AlterPublicationStmt => alter::publication(&*tree.cast()),
+            T_IndexStmt => create::index(&*tree.cast()),
+            T_CreateTrigStmt => create::trigger(&*tree.cast()),
+            T_RuleStmt => create::rule(&*tree.cast()),
+            T_CreatePolicyStmt => create::policy(&*tree.cast()),
+            T_CreateStatsStmt => create::statistics(&*tree.cast()),
+            T_ViewStmt => create::view(&*tree.cast()),
+            T_CreateTableAsStmt => create::table_as(&*tree.cast()),
+            T_CreateStmt => create::table(&*tree.cast()),
+            T_CreateForeignTableStmt => {
+                let foreign: *mut pg_sys::CreateForeignTableStmt = tree.cast();
+                create::table(&(*foreign).base)
+            }
+            T_CreateSeqStmt => create::sequence(&*tree.cast()),
+            T_CompositeTypeStmt => create::composite(&*tree.cast()),
+            T_CreateSchemaStmt => create::schema(&*tree.cast()),
+            T_CreatePublicationStmt => create::publication(&*tree.cast()),
+            T_CommentStmt => {
+                let comment: &pg_sys::CommentStmt = &*tree.cast();
+                other::describe(comment.objtype, comment.object)
+            }
+            T_SecLabelStmt => {
+                let label: &pg_sys::SecLabelStmt = &*tree.cast();
+                other::describe(label.objtype, label.object)
+            }
+            T_GrantStmt => other::grant(&*tree.cast()),
+            T_TruncateStmt => other::truncate(&*tree.cast()),
+            T_ClusterStmt => other::cluster(&*tree.cast()),
+            T_VacuumStmt => other::vacuum(&*tree.cast()),
+            T_ReindexStmt => other::reindex(&*tree.cast()),
+            T_RefreshMatViewStmt => other::refresh(&*tree.cast()),
+            T_LockStmt => other::lock(&*tree.cast()),
+            T_CopyStmt => other::copy(&*tree.cast()),
+            T_ExplainStmt => other::explain(&*tree.cast()),
+            T_VariableSetStmt => other::set(&*tree.cast()),
+            T_PrepareStmt => other::prepare(&*tree.cast()),
+            T_DeclareCursorStmt => other::declare(&*tree.cast()),
+            T_SelectStmt => query::select(&mut *tree.cast()),
+            T_InsertStmt | T_UpdateStmt | T_DeleteStmt | T_MergeStmt => query::query(tree, true),
+            T_DoStmt => Statement::Unseen("a DO block: what it runs cannot be seen ahead".into()),
+            T_CallStmt => {
+                Statement::Unseen("a procedure: what it runs cannot be seen ahead".into())
+            }
+            T_ExecuteStmt => {
+                Statement::Unseen("a prepared statement: what it runs cannot be seen ahead".into())
+            }
+            T_CreateExtensionStmt | T_AlterExtensionStmt => Statement::Unseen(
+                "the extension's script: what it runs cannot be seen ahead".into(),
+            ),
+            T_ImportForeignSchemaStmt => {
+                Statement::Unseen("what is imported cannot be seen ahead".into())
+            }
+            T_FetchStmt => Statement::Nothing,
+            _ => Statement::Nothing,
+        }
+    }
+}

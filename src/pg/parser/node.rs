@@ -1,0 +1,158 @@
+//! Parts of parse trees as owned values.
+
+use crate::ddl::Name;
+use crate::pg::text;
+use pgrx::pg_sys;
+use std::ffi::c_char;
+
+/// The elements of a list of pointers to nodes of that type.
+///
+/// # Safety
+/// `list` is null or such a list, which outlives the iterator.
+pub unsafe fn elements<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
+    // SAFETY: as promised; a list has as many cells as it says.
+    let length = if list.is_null() {
+        0
+    } else {
+        unsafe { (*list).length }
+    };
+    (0..length).map(move |i| unsafe { (*(*list).elements.add(i as usize)).ptr_value.cast() })
+}
+
+/// # Safety
+/// Null or a C string.
+pub unsafe fn string(value: *const c_char) -> Option<String> {
+    // SAFETY: as promised.
+    unsafe { text::from_server(value) }
+}
+
+/// # Safety
+/// A range variable.
+pub unsafe fn name(range: *const pg_sys::RangeVar) -> Name {
+    // SAFETY: as promised.
+    unsafe {
+        let range = &*range;
+        Name {
+            schema: string(range.schemaname),
+            name: string(range.relname).unwrap_or_default(),
+            only: !range.inh,
+            temporary: range.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP,
+        }
+    }
+}
+
+/// # Safety
+/// A list of range variables.
+pub unsafe fn names(list: *mut pg_sys::List) -> Vec<Name> {
+    // SAFETY: as promised.
+    unsafe {
+        elements(list)
+            .map(|range: *mut pg_sys::RangeVar| name(range))
+            .collect()
+    }
+}
+
+/// The strings of a list of `String` nodes.
+///
+/// # Safety
+/// Such a list; elements of other types are passed over.
+pub unsafe fn strings(list: *mut pg_sys::List) -> Vec<String> {
+    // SAFETY: as promised.
+    unsafe {
+        elements(list)
+            .filter(|node: &*mut pg_sys::String| (**node).type_ == pg_sys::NodeTag::T_String)
+            .filter_map(|node| string((*node).sval))
+            .collect()
+    }
+}
+
+/// A relation named by a list of `String` nodes.
+///
+/// # Safety
+/// Such a list.
+pub unsafe fn name_of_list(list: *mut pg_sys::List) -> Option<Name> {
+    // SAFETY: as promised.
+    let mut parts = unsafe { strings(list) };
+    let name = parts.pop()?;
+    Some(Name {
+        name,
+        schema: parts.pop(),
+        only: false,
+        temporary: false,
+    })
+}
+
+/// A relation and the last of the names, that of something on it.
+///
+/// # Safety
+/// A list of `String` nodes.
+pub unsafe fn name_and_part(list: *mut pg_sys::List) -> Option<(Name, String)> {
+    // SAFETY: as promised.
+    let mut parts = unsafe { strings(list) };
+    let part = parts.pop()?;
+    let name = parts.pop()?;
+    let name = Name {
+        name,
+        schema: parts.pop(),
+        only: false,
+        temporary: false,
+    };
+    Some((name, part))
+}
+
+/// Whether a node is of that type.
+///
+/// # Safety
+/// Null or a node.
+pub unsafe fn is(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> bool {
+    // SAFETY: as promised.
+    !node.is_null() && unsafe { (*node).type_ } == tag
+}
+
+/// The type with that name, if it exists.
+///
+/// # Safety
+/// Null or a type name.
+pub unsafe fn type_id(name: *const pg_sys::TypeName) -> Option<u32> {
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: looks it up, which takes no lock on relations.
+    let oid = unsafe { pg_sys::LookupTypeNameOid(std::ptr::null_mut(), name, true) };
+    (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
+}
+
+/// The role meant, if it exists.
+///
+/// # Safety
+/// Null or a role.
+pub unsafe fn role(role: *const pg_sys::RoleSpec) -> Option<u32> {
+    if role.is_null() {
+        return None;
+    }
+    // SAFETY: a catalog look-up.
+    let oid = unsafe { pg_sys::get_rolespec_oid(role, true) };
+    (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
+}
+
+/// The option of that name: none if it is not there; on if it has no value.
+///
+/// # Safety
+/// A list of `DefElem`s.
+pub unsafe fn boolean_option(list: *mut pg_sys::List, name: &str) -> Option<bool> {
+    // SAFETY: as promised.
+    unsafe { option(list, name).map(|option| pg_sys::defGetBoolean(option)) }
+}
+
+/// # Safety
+/// A list of `DefElem`s.
+pub unsafe fn option(list: *mut pg_sys::List, name: &str) -> Option<*mut pg_sys::DefElem> {
+    // SAFETY: as promised.
+    unsafe {
+        elements(list)
+            .filter(|option: &*mut pg_sys::DefElem| {
+                string((**option).defname).as_deref() == Some(name)
+            })
+            .last()
+    }
+}

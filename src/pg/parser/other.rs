@@ -1,0 +1,256 @@
+//! Statements that are no DDL on a single object: maintenance, LOCK, COPY, GRANT, COMMENT.
+
+use super::{drop, node, query};
+use crate::ddl::{Name, Part, Reach, Reference, Statement};
+use crate::lock::LockMode;
+use crate::pg::compat;
+use pgrx::pg_sys::{self, NodeTag::*, ObjectType::*};
+
+/// COMMENT and SECURITY LABEL.
+///
+/// # Safety
+/// What the parser names that kind of object by.
+pub unsafe fn describe(kind: pg_sys::ObjectType::Type, object: *mut pg_sys::Node) -> Statement {
+    // SAFETY: as promised: relations and what is on them are named by a list of strings.
+    unsafe {
+        if drop::relation_kind(kind).is_some() {
+            return match node::name_of_list(object.cast()) {
+                Some(name) => Statement::Describe { name },
+                None => Statement::Nothing,
+            };
+        }
+        match drop::part(kind) {
+            Some(part) => match node::name_and_part(object.cast()) {
+                Some((name, _)) if part == Part::Column => Statement::Describe { name },
+                Some((table, _)) => Statement::DescribePart { table },
+                None => Statement::Nothing,
+            },
+            None => Statement::Nothing,
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn grant(statement: &pg_sys::GrantStmt) -> Statement {
+    let is_relation = matches!(statement.objtype, OBJECT_TABLE | OBJECT_SEQUENCE);
+    let by_name = statement.targtype == pg_sys::GrantTargetType::ACL_TARGET_OBJECT;
+    match is_relation && by_name {
+        // SAFETY: relations are range variables.
+        true => Statement::Grant {
+            names: unsafe { node::names(statement.objects) },
+        },
+        false => Statement::Nothing,
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn truncate(statement: &pg_sys::TruncateStmt) -> Statement {
+    Statement::Truncate {
+        // SAFETY: as promised.
+        names: unsafe { node::names(statement.relations) },
+        cascade: statement.behavior == pg_sys::DropBehavior::DROP_CASCADE,
+        restarts: statement.restart_seqs,
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn cluster(statement: &pg_sys::ClusterStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        Statement::Cluster {
+            name: (!statement.relation.is_null()).then(|| node::name(statement.relation)),
+            index: node::string(statement.indexname),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn vacuum(statement: &pg_sys::VacuumStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        let option = |name| node::boolean_option(statement.options, name);
+        let tables = node::elements::<pg_sys::VacuumRelation>(statement.rels);
+        Statement::Vacuum {
+            names: tables
+                .filter(|table| !(**table).relation.is_null())
+                .map(|table| node::name((*table).relation))
+                .collect(),
+            full: option("full").unwrap_or(false),
+            vacuums: statement.is_vacuumcmd,
+            analyzes: !statement.is_vacuumcmd || option("analyze").unwrap_or(false),
+            main: option("process_main").unwrap_or(true),
+            toast: option("process_toast").unwrap_or(true),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn reindex(statement: &pg_sys::ReindexStmt) -> Statement {
+    use pg_sys::ReindexObjectType::*;
+    // SAFETY: as promised.
+    unsafe {
+        let reach = match statement.kind {
+            REINDEX_OBJECT_INDEX => Reach::Index(node::name(statement.relation)),
+            REINDEX_OBJECT_TABLE => Reach::Table(node::name(statement.relation)),
+            REINDEX_OBJECT_SCHEMA => {
+                Reach::Schema(node::string(statement.name).unwrap_or_default())
+            }
+            REINDEX_OBJECT_SYSTEM => Reach::System,
+            _ => Reach::Database,
+        };
+        Statement::Reindex {
+            reach,
+            concurrently: node::boolean_option(statement.params, "concurrently").unwrap_or(false),
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn refresh(statement: &pg_sys::RefreshMatViewStmt) -> Statement {
+    Statement::Refresh {
+        // SAFETY: as promised.
+        name: unsafe { node::name(statement.relation) },
+        concurrently: statement.concurrent,
+        with_data: !statement.skipData,
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn lock(statement: &pg_sys::LockStmt) -> Statement {
+    match LockMode::from_number(statement.mode) {
+        Some(mode) => Statement::Lock {
+            // SAFETY: as promised.
+            names: unsafe { node::names(statement.relations) },
+            mode,
+        },
+        None => Statement::Nothing,
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn copy(statement: &pg_sys::CopyStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        if statement.relation.is_null() {
+            return query::query(statement.query, true);
+        }
+        let mode = match statement.is_from {
+            true => LockMode::RowExclusive,
+            false => LockMode::AccessShare,
+        };
+        let mut references: Vec<Reference> = vec![(node::name(statement.relation), mode)];
+        references.extend(query::references(&[statement.whereClause]));
+        Statement::Query {
+            references,
+            runs: true,
+        }
+    }
+}
+
+/// EXPLAIN, of a statement that is planned even where it is not run.
+///
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn explain(statement: &pg_sys::ExplainStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        let explained = super::statement(statement.query);
+        match explained {
+            Statement::Query { .. } | Statement::Unseen(_) => explained,
+            Statement::CreateTableAs {
+                name,
+                references,
+                if_not_exists,
+                runs,
+            } => {
+                let analyzes = node::boolean_option(statement.options, "analyze").unwrap_or(false);
+                match analyzes {
+                    true => Statement::CreateTableAs {
+                        name,
+                        references,
+                        if_not_exists,
+                        runs,
+                    },
+                    false => Statement::Query {
+                        references,
+                        runs: true,
+                    },
+                }
+            }
+            // The query of a cursor, or of a materialized view.
+            _ => Statement::Query {
+                references: query::references(&[]),
+                runs: true,
+            },
+        }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn prepare(statement: &pg_sys::PrepareStmt) -> Statement {
+    // SAFETY: as promised. It is analysed at once, and planned when it is executed.
+    unsafe { query::query(statement.query, false) }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn declare(statement: &pg_sys::DeclareCursorStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe { query::query(statement.query, true) }
+}
+
+/// SET search_path.
+///
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn set(statement: &pg_sys::VariableSetStmt) -> Statement {
+    // SAFETY: as promised; ExtractSetVariableArgs makes the value that SET gives.
+    unsafe {
+        let is_path = node::string(statement.name).as_deref() == Some("search_path");
+        if !is_path {
+            return Statement::Nothing;
+        }
+        let value = pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
+        match node::string(value) {
+            Some(path) => Statement::SearchPath(path),
+            None => Statement::Nothing,
+        }
+    }
+}
+
+/// The tables named for a publication.
+///
+/// # Safety
+/// Its objects.
+pub unsafe fn published(objects: *mut pg_sys::List) -> Vec<Name> {
+    // SAFETY: as promised.
+    unsafe {
+        node::elements::<pg_sys::PublicationObjSpec>(objects)
+            .filter(|object| !(**object).pubtable.is_null())
+            .map(|object| node::name((*(*object).pubtable).relation))
+            .collect()
+    }
+}
+
+/// What ALTER TABLE … ALTER CONSTRAINT names.
+///
+/// # Safety
+/// The definition of that subcommand.
+pub unsafe fn constraint_name(definition: *mut pg_sys::Node) -> Option<String> {
+    // SAFETY: as promised.
+    unsafe {
+        match node::is(definition, T_Constraint) {
+            true => node::string((*definition.cast::<pg_sys::Constraint>()).conname),
+            false => compat::altered_constraint(definition),
+        }
+    }
+}
