@@ -6,6 +6,7 @@
 
 mod blockers;
 mod convoy;
+mod ddl;
 mod django;
 mod harness;
 mod input;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         .chain(django::trials(&world))
         .chain(blockers::trials(&world))
         .chain(truth::trials(&world))
+        .chain(ddl::trials(&world))
         .chain(play::trials(&world))
         .collect();
     if !arguments.list

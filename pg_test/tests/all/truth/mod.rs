@@ -5,7 +5,7 @@
 
 mod arrangement;
 mod many;
-mod mode;
+pub mod mode;
 mod probe;
 mod relations;
 mod standby;

@@ -1,0 +1,167 @@
+CREATE INDEX CONCURRENTLY ON plain (b);
+
+CREATE INDEX CONCURRENTLY made ON customers (feels) WHERE feels = 'sad';
+
+CREATE UNIQUE INDEX CONCURRENTLY made ON plain (id, a);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS plain_a ON plain (a);
+
+CREATE INDEX CONCURRENTLY ON customers (fold(notes));
+
+CREATE INDEX CONCURRENTLY ON orders_2023 (remark);
+
+CREATE INDEX CONCURRENTLY ON sales (total);
+
+CREATE INDEX CONCURRENTLY ON cars (wheels);
+
+CREATE INDEX CONCURRENTLY ON "Mixed Case"."Odd Table" ("Some Text");
+
+CREATE INDEX CONCURRENTLY ON ONLY vehicles (id);
+
+DROP INDEX CONCURRENTLY narrow_a;
+
+DROP INDEX CONCURRENTLY IF EXISTS no_such_index;
+
+DROP INDEX CONCURRENTLY customers_fold;
+
+DROP INDEX CONCURRENTLY orders_2024_remark;
+
+DROP INDEX CONCURRENTLY archive.old_items_what;
+
+DROP INDEX CONCURRENTLY sales_customer;
+
+REINDEX INDEX CONCURRENTLY plain_a;
+
+REINDEX INDEX CONCURRENTLY plain_pkey;
+
+REINDEX (CONCURRENTLY, VERBOSE) INDEX narrow_b;
+
+REINDEX (CONCURRENTLY, TABLESPACE depot) INDEX narrow_b;
+
+REINDEX TABLE CONCURRENTLY narrow;
+
+REINDEX TABLE CONCURRENTLY plain;
+
+REINDEX TABLE CONCURRENTLY customers;
+
+REINDEX TABLE CONCURRENTLY sales;
+
+REINDEX TABLE CONCURRENTLY bookings;
+
+REINDEX TABLE CONCURRENTLY lonely_table;
+
+REINDEX TABLE CONCURRENTLY orders;
+
+REINDEX INDEX CONCURRENTLY orders_customer;
+
+REINDEX INDEX CONCURRENTLY orders_2023_pkey;
+
+REINDEX TABLE orders;
+
+REINDEX TABLE events;
+
+REINDEX TABLE events_2023;
+
+REINDEX TABLE empty_parent;
+
+REINDEX INDEX orders_customer;
+
+REINDEX INDEX orders_total;
+
+REINDEX INDEX events_key;
+
+REINDEX INDEX visits_pkey;
+
+REINDEX SCHEMA archive;
+
+REINDEX SCHEMA "Mixed Case";
+
+REINDEX SCHEMA CONCURRENTLY archive;
+
+REINDEX DATABASE current_database;
+
+REINDEX SYSTEM current_database;
+
+ALTER TABLE readings DETACH PARTITION readings_a CONCURRENTLY;
+
+ALTER TABLE visits DETACH PARTITION visits_1 CONCURRENTLY;
+
+ALTER TABLE order_items DETACH PARTITION order_items_old CONCURRENTLY;
+
+ALTER TABLE events_2025 DETACH PARTITION events_2025_view CONCURRENTLY;
+
+VACUUM plain;
+
+VACUUM customers;
+
+VACUUM narrow, plain;
+
+VACUUM (ANALYZE) plain;
+
+VACUUM ANALYZE customers (name), narrow;
+
+VACUUM (VERBOSE, FREEZE) plain;
+
+VACUUM (PROCESS_TOAST false) plain;
+
+VACUUM (INDEX_CLEANUP off) plain;
+
+VACUUM orders;
+
+VACUUM (ANALYZE) orders;
+
+VACUUM orders_2023;
+
+VACUUM events_rest;
+
+VACUUM vehicles;
+
+VACUUM (ANALYZE) vehicles;
+
+VACUUM sales;
+
+VACUUM scratch, archive.old_orders;
+
+VACUUM "Mixed Case"."Odd Table";
+
+VACUUM FULL plain;
+
+VACUUM FULL customers;
+
+VACUUM (FULL, ANALYZE) narrow;
+
+VACUUM FULL orders;
+
+VACUUM FULL events_2023;
+
+VACUUM FULL sales, lonely_table;
+
+VACUUM FULL cars;
+
+VACUUM;
+
+DROP SCHEMA public CASCADE;
+VACUUM FULL;
+
+CLUSTER;
+
+ALTER TABLE orders_2023 CLUSTER ON orders_2023_pkey;
+ALTER MATERIALIZED VIEW sales CLUSTER ON sales_customer;
+CLUSTER VERBOSE;
+
+CLUSTER orders USING orders_customer;
+
+CLUSTER orders USING orders_pkey;
+
+CREATE INDEX readings_sensor ON readings (sensor);
+CLUSTER readings USING readings_sensor;
+
+CREATE DATABASE made_database TEMPLATE template0;
+
+DROP DATABASE IF EXISTS no_such_database;
+
+ALTER SYSTEM SET work_mem = '4MB';
+
+DISCARD ALL;
+
+CREATE TABLESPACE made LOCATION '';

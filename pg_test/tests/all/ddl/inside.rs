@@ -1,0 +1,70 @@
+//! Entries that run in a transaction block: the session reads its own locks after each statement, then rolls back.
+
+use pg_test::{Database, Session};
+
+use super::corpus::{self, Entry, is_opaque, is_planned};
+use super::judge::{Observation, Tally, predict};
+use super::quiet_session;
+use super::relations::{Locks, OWN_LOCKS, Relations};
+
+/// Compares every entry, all in one session.
+pub fn compare_all(database: &Database, tally: &mut Tally) {
+    let session = quiet_session(database, "inside");
+    let relations = Relations::existing(&session);
+    for entry in corpus::inside() {
+        let predicted = predict(&session, &relations, &entry);
+        let observed = observe(&session, &relations, &entry);
+        match (predicted, observed) {
+            (Err(error), _) => tally.fail(&entry, &format!("locks_of: {error}")),
+            (_, Err(error)) => tally.fail(&entry, &format!("the statement: {error}")),
+            (Ok(predicted), Ok(observed)) => {
+                tally.compare(&relations, &entry, &predicted, &observed);
+            }
+        }
+    }
+}
+
+/// What the entry locks; or the error of the statement that fails.
+pub fn observe(
+    session: &Session,
+    relations: &Relations,
+    entry: &Entry,
+) -> Result<Observation, String> {
+    session.run("BEGIN");
+    let observed = run(session, relations, entry);
+    session.run("ROLLBACK");
+    observed
+}
+
+fn run(session: &Session, relations: &Relations, entry: &Entry) -> Result<Observation, String> {
+    let mut observed = Observation::default();
+    for statement in entry.statements() {
+        session
+            .try_run(&statement)
+            .map_err(|error| match error.as_db_error() {
+                Some(error) => error.message().to_owned(),
+                None => error.to_string(),
+            })?;
+        let after = relations.locks(&session.run(OWN_LOCKS));
+        add_required(&mut observed, relations, &statement, &after);
+        observed.taken = after;
+    }
+    Ok(observed)
+}
+
+/// Of the locks that the last statement added, those that it could be asked to foresee.
+fn add_required(observed: &mut Observation, relations: &Relations, statement: &str, after: &Locks) {
+    if is_opaque(statement) {
+        return;
+    }
+    for (relation, modes) in after {
+        let named = !is_planned(statement) || relations.is_named(*relation, statement);
+        let before = observed.taken.get(relation);
+        for mode in modes {
+            if named && before.is_none_or(|before| !before.contains(mode)) {
+                let required = observed.required.entry(*relation).or_default();
+                required.insert(*mode);
+            }
+        }
+    }
+}
