@@ -86,6 +86,8 @@ pub struct Column {
     /// Existing rows have to be written anew for it: a volatile default, a generated or serial column.
     pub rewrites: bool,
     pub has_default: bool,
+    /// What its default names.
+    pub references: Vec<Reference>,
 }
 
 /// A subcommand of ALTER TABLE.
@@ -101,9 +103,10 @@ pub enum Alter {
         column: String,
         rewrites: bool,
     },
-    /// Something of a column that reaches inheritors too, and nothing else.
+    /// Something of a column that reaches inheritors too: a default, say, and what it names.
     Column {
         column: String,
+        references: Vec<Reference>,
     },
     /// STORAGE, COMPRESSION: indexes with the column too.
     ColumnStorage {
@@ -138,7 +141,9 @@ pub enum Alter {
     Triggers,
     ClusterOn(String),
     ReplicaIdentityIndex(String),
-    Persistence,
+    Persistence {
+        logged: bool,
+    },
     AccessMethod(Option<String>),
     Tablespace(String),
     Options,
@@ -234,6 +239,9 @@ pub enum Statement {
     CreateIndex {
         table: Name,
         name: Option<Name>,
+        /// Its columns; none if it has expressions or a condition.
+        columns: Option<Vec<String>>,
+        unique: bool,
         concurrently: bool,
         if_not_exists: bool,
     },
@@ -250,6 +258,8 @@ pub enum Statement {
     /// CREATE or ALTER POLICY.
     Policy {
         table: Name,
+        /// The one that is altered.
+        altered: Option<String>,
         references: Vec<Reference>,
     },
     CreateStatistics {
@@ -277,6 +287,19 @@ pub enum Statement {
     AlterSequence {
         name: Name,
         owned_by: Option<Name>,
+    },
+    /// CREATE TYPE … AS, of types that exist.
+    CreateType {
+        name: Name,
+        types: Vec<u32>,
+    },
+    /// A function whose body is analysed.
+    CreateFunction {
+        references: Vec<Reference>,
+    },
+    /// DEPENDS ON EXTENSION.
+    DependsOn {
+        name: Name,
     },
     /// Something made that later statements may name, without locks on what exists.
     Made(Name),
@@ -340,8 +363,9 @@ pub enum Statement {
         names: Vec<Name>,
     },
     AlterPublication {
+        /// Where all its tables are set anew.
+        sets: Option<u32>,
         names: Vec<Name>,
-        drops: bool,
     },
     Several(Vec<Statement>),
     /// It changes how names are resolved from here on.

@@ -320,13 +320,44 @@ pub fn relation_of_type(type_id: u32) -> Option<RelationId> {
     (relation != pg_sys::InvalidOid).then(|| relation.to_u32())
 }
 
-/// As [`relation_of_type`], of the domain's base type and the array's elements.
-pub fn composite_of_type(type_id: u32) -> Option<RelationId> {
-    // SAFETY: catalog look-ups.
-    unsafe {
-        let base = pg_sys::getBaseType(pg_sys::Oid::from_u32(type_id));
-        relation_of_type(base.to_u32())
+/// The relations of the composite types that a type is made of: itself, its base, its elements, their
+/// columns (`CheckAttributeType` in `heap.c`).
+pub fn composites_of_type(type_id: u32) -> Vec<RelationId> {
+    let mut found = vec![];
+    let mut left = vec![type_id];
+    while let Some(next) = left.pop() {
+        // SAFETY: catalog look-ups that answer 0 for what there is none of.
+        let (base, element, range) = unsafe {
+            let base = pg_sys::getBaseType(pg_sys::Oid::from_u32(next));
+            (
+                base.to_u32(),
+                pg_sys::get_element_type(base).to_u32(),
+                pg_sys::get_range_subtype(base).to_u32(),
+            )
+        };
+        left.extend([element, range].into_iter().filter(|part| *part != 0));
+        if let Some(composite) = relation_of_type(base)
+            && !found.contains(&composite)
+        {
+            found.push(composite);
+            left.extend(column_types(composite));
+        }
     }
+    found
+}
+
+/// The types of a relation's columns.
+pub fn column_types(relation: RelationId) -> Vec<u32> {
+    /// `pg_attribute`, by relation and number.
+    const COLUMNS: Index = Index {
+        catalog: 1249,
+        index: 2659,
+    };
+    rows(COLUMNS, &[("attrelid", relation)], ["atttypid", "attnum"])
+        .into_iter()
+        .filter(|[type_id, number]| *type_id as u32 != 0 && *number as i16 > 0)
+        .map(|[type_id, _]| type_id as u32)
+        .collect()
 }
 
 /// The default partition of a partitioned table.

@@ -39,8 +39,6 @@ const SHARED_REFERENCE: Index = Index {
 pub const NORMAL: u8 = b'n';
 pub const INTERNAL: u8 = b'i';
 pub const EXTENSION: u8 = b'e';
-pub const PARTITION_PRIMARY: u8 = b'P';
-pub const PARTITION_SECONDARY: u8 = b'S';
 
 /// What depends on an object (of a whole one, also what depends on its columns), and how.
 pub fn dependents(on: Address) -> Vec<(Address, u8)> {
@@ -299,6 +297,27 @@ pub fn read_by_rules(relation: RelationId) -> Vec<RelationId> {
         }
     }
     found
+}
+
+/// The relations that an object's expression names.
+pub fn named_by(object: Address) -> Vec<RelationId> {
+    let mut found = vec![];
+    for (on, kind) in dependencies(object) {
+        if kind == NORMAL && on.class == catalog::CLASS && !found.contains(&on.object) {
+            found.push(on.object);
+        }
+    }
+    found
+}
+
+/// The tables that a publication names.
+pub fn published(publication: u32) -> Vec<RelationId> {
+    let by = Index {
+        catalog: catalog::PUBLICATION_RELATION,
+        index: 6116,
+    };
+    let found = rows(by, &[("prpubid", publication)], ["prrelid"]);
+    found.into_iter().map(|[id]| id as u32).collect()
 }
 
 /// The sequences that belong to columns of a table (`serial`, identity), of one column where it is given.

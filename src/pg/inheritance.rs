@@ -1,6 +1,7 @@
 //! Who inherits from whom, partitions above all.
 
 use super::compat::unbound;
+use super::scan::{Index, rows};
 use crate::lock::RelationId;
 use pgrx::pg_sys;
 use std::collections::HashMap;
@@ -23,6 +24,16 @@ pub fn descendants(relation: RelationId) -> Vec<RelationId> {
         pg_sys::list_free(list);
         found
     }
+}
+
+/// Those that inherit directly from a relation.
+pub fn children(relation: RelationId) -> Vec<RelationId> {
+    let by = Index {
+        catalog: unbound::INHERITS.to_u32(),
+        index: 2187,
+    };
+    let found = rows(by, &[("inhparent", relation)], ["inhrelid"]);
+    found.into_iter().map(|[id]| id as u32).collect()
 }
 
 /// The direct parents of a relation, or of every relation that has any.

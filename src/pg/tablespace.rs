@@ -9,6 +9,9 @@ use crate::lock::RelationId;
 use pgrx::pg_sys;
 use std::ffi::CString;
 
+/// `pg_toast`
+const TOAST_SCHEMA: u32 = 99;
+
 const BY_OID: Index = Index {
     catalog: CLASS,
     index: 2662,
@@ -66,6 +69,7 @@ pub fn relations(from: &str, to: &str, kind: Kind, owners: &[u32]) -> Vec<Relati
             relation(*id).is_some_and(|facts| {
                 facts.tablespace == from
                     && !facts.is_catalog
+                    && facts.schema != TOAST_SCHEMA
                     && kinds.contains(&facts.kind)
                     && (owners.is_empty() || owners.contains(&facts.owner))
             })

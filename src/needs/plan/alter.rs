@@ -24,19 +24,23 @@ impl Plan {
                     // Tables that exist may be named in what is done to one that does not yet.
                     return commands
                         .iter()
-                        .for_each(|command| self.of_new_table(command));
+                        .for_each(|command| self.of_new_table(name, command));
                 };
                 let level = level.unwrap_or(AccessExclusive);
                 self.lock(relation, level, "altered");
+                let typed = self.typed(relation);
                 for command in commands {
                     self.subcommand(relation, name.only, level, command);
+                    for table in &typed {
+                        self.lock(*table, level, "it is of that type");
+                        self.subcommand(*table, false, level, command);
+                    }
                 }
             }
             Statement::Rename { kind, name, to } => {
                 if let Some(relation) = self.find_if(name, true) {
                     let mode = match kind {
                         Kind::Index if reach::is_index(relation) => ShareUpdateExclusive,
-                        _ if reach::is_index(relation) => ShareUpdateExclusive,
                         _ => AccessExclusive,
                     };
                     self.lock(relation, mode, "renamed");
@@ -51,8 +55,10 @@ impl Plan {
             } => {
                 self.rename_part(*part, *kind, table, name);
             }
-            Statement::SetSchema { name, schema, .. } => {
-                if let Some(relation) = self.find_if(name, true) {
+            Statement::SetSchema { kind, name, schema } => {
+                if *kind != Kind::CompositeType
+                    && let Some(relation) = self.find_if(name, true)
+                {
                     self.lock(relation, AccessExclusive, "moved to another schema");
                     for sequence in depend::owned_sequences(relation, None) {
                         let why = format!("sequence of {}", reach::name(relation));
@@ -93,11 +99,35 @@ impl Plan {
         }
     }
 
-    fn of_new_table(&mut self, command: &Alter) {
+    /// The tables that are of a composite type.
+    fn typed(&self, relation: RelationId) -> Vec<RelationId> {
+        match catalog::relation(relation) {
+            Some(facts) if facts.kind == COMPOSITE => {
+                depend::dependents(whole(class::TYPE, facts.row_type))
+                    .into_iter()
+                    .filter(|(by, _)| by.class == class::CLASS && by.part == 0)
+                    .map(|(by, _)| by.object)
+                    .filter(|table| matches!(reach::kind(*table), reach::TABLE | PARTITIONED))
+                    .collect()
+            }
+            _ => vec![],
+        }
+    }
+
+    fn of_new_table(&mut self, name: &Name, command: &Alter) {
         match command {
-            Alter::AddColumn(column) => self.references_of(&column.constraints),
+            Alter::AddColumn(column) => self.references_of(name, &column.constraints),
             Alter::AddConstraint(constraint) => {
-                self.references_of(std::slice::from_ref(constraint))
+                self.references_of(name, std::slice::from_ref(constraint));
+                if let Constraint::Foreign {
+                    table,
+                    not_valid: false,
+                    ..
+                } = constraint
+                    && let Some(referenced) = self.find(table)
+                {
+                    self.read_planned(referenced, "read to check the foreign key");
+                }
             }
             Alter::Inherit(parent) => {
                 if let Some(parent) = self.find(parent) {
@@ -114,13 +144,19 @@ impl Plan {
     }
 
     /// What foreign keys of a new table reference.
-    pub(super) fn references_of(&mut self, constraints: &[Constraint]) {
+    pub(super) fn references_of(&mut self, of: &Name, constraints: &[Constraint]) {
         for constraint in constraints {
             if let Constraint::Foreign {
                 table, referenced, ..
             } = constraint
             {
                 self.reference(table, referenced, None);
+                if let Some(found) = self.find(table) {
+                    for member in reach::family(found, false) {
+                        self.names
+                            .link(of, member, "referenced by a foreign key that is dropped");
+                    }
+                }
             }
         }
     }
@@ -131,6 +167,7 @@ impl Plan {
             Alter::DropColumn { column, cascade } => {
                 let family = self.lock_family(relation, only, level, "altered");
                 let mut targets = vec![];
+                self.lock_children(relation, only, level);
                 for member in family {
                     if let Some(found) = catalog::column(member, column) {
                         targets.push(Address {
@@ -145,10 +182,11 @@ impl Plan {
             Alter::ColumnType { column, rewrites } => {
                 self.column_type(relation, only, level, column, *rewrites)
             }
-            Alter::Column { .. }
-            | Alter::DropNotNull { .. }
-            | Alter::SetNotNull { .. }
-            | Alter::DropExpression { .. } => {
+            Alter::Column { references, .. } => {
+                self.lock_family(relation, only, level, "altered");
+                self.named_in_stored(references, "named in the default");
+            }
+            Alter::DropNotNull { .. } | Alter::SetNotNull { .. } | Alter::DropExpression { .. } => {
                 self.lock_family(relation, only, level, "altered");
             }
             Alter::SetExpression { column } => {
@@ -162,11 +200,10 @@ impl Plan {
                         continue;
                     };
                     for index in reach::indexes(member) {
-                        // Each is looked through for the column.
-                        let why =
-                            format!("index of {}, whose column is altered", reach::name(member));
-                        let _ = column;
-                        self.lock(index, level, why);
+                        if catalog::index_has(index, column.number) {
+                            let why = format!("index of {}, with that column", reach::name(member));
+                            self.lock(index, level, why);
+                        }
                     }
                 }
             }
@@ -213,7 +250,12 @@ impl Plan {
                     self.lock(index, Share, "to be the replica identity");
                 }
             }
-            Alter::Persistence => {
+            Alter::Persistence { logged } => {
+                let is_logged =
+                    catalog::relation(relation).is_some_and(|facts| facts.persistence == b'p');
+                if is_logged == *logged {
+                    return;
+                }
                 self.rewrite(relation, AccessExclusive);
                 for sequence in depend::owned_sequences(relation, None) {
                     let why = format!("sequence of {}", reach::name(relation));
@@ -297,9 +339,50 @@ impl Plan {
     }
 
     /// The table is written anew: so are its indexes and its TOAST table.
-    fn rewrite(&mut self, relation: RelationId, mode: LockMode) {
+    pub(super) fn rewrite(&mut self, relation: RelationId, mode: LockMode) {
         if reach::kind(relation) != PARTITIONED {
+            self.lock_composites(relation);
             self.lock_storage(relation, mode, "which is written anew");
+        }
+    }
+
+    /// The composite types of a relation's columns, which are looked at when it is made again.
+    pub(super) fn lock_composites(&mut self, relation: RelationId) {
+        for type_id in catalog::column_types(relation) {
+            for composite in catalog::composites_of_type(type_id) {
+                self.lock(
+                    composite,
+                    AccessShare,
+                    format!("type of a column of {}", reach::name(relation)),
+                );
+            }
+        }
+    }
+
+    pub(super) fn lock_types(&mut self, column: &Column) {
+        for composite in column
+            .type_id
+            .map(catalog::composites_of_type)
+            .unwrap_or_default()
+        {
+            self.lock(
+                composite,
+                AccessShare,
+                format!("type of the column {}", column.name),
+            );
+        }
+    }
+
+    /// Those that inherit directly keep what they had as their own.
+    fn lock_children(&mut self, relation: RelationId, only: bool, level: LockMode) {
+        if only {
+            for child in crate::pg::inheritance::children(relation) {
+                self.lock(
+                    child,
+                    level,
+                    format!("inherits from {}", reach::name(relation)),
+                );
+            }
         }
     }
 
@@ -310,12 +393,15 @@ impl Plan {
                 .iter()
                 .for_each(|member| self.rewrite(*member, AccessExclusive));
         }
-        if let Some(composite) = column.type_id.and_then(catalog::composite_of_type) {
-            self.lock(
-                composite,
-                AccessShare,
-                format!("type of the column {}", column.name),
-            );
+        self.lock_types(column);
+        for (name, mode) in &column.references {
+            if let Some(named) = self.find(name) {
+                self.lock(
+                    named,
+                    *mode,
+                    format!("named in the default of {}", column.name),
+                );
+            }
         }
         for constraint in &column.constraints {
             if let Constraint::Foreign {
@@ -343,6 +429,14 @@ impl Plan {
             };
             if rewrites {
                 self.rewrite(member, AccessExclusive);
+            }
+            for sequence in depend::owned_sequences(member, Some(found.number)) {
+                let mode = if found.identity {
+                    ShareRowExclusive
+                } else {
+                    AccessShare
+                };
+                self.lock(sequence, mode, format!("sequence of the column {column}"));
             }
             let on = Address {
                 class: class::CLASS,
@@ -383,7 +477,21 @@ impl Plan {
                         self.lock(side, AccessExclusive, why);
                     }
                 }
-                self.check(found.table, found.referenced);
+                self.lock(
+                    found.index,
+                    AccessShare,
+                    format!("index that foreign key {name} needs"),
+                );
+                for member in reach::family(found.referenced, false) {
+                    self.lock(
+                        member,
+                        ShareRowExclusive,
+                        format!("referenced by foreign key {name}"),
+                    );
+                }
+                if found.is_valid {
+                    self.check(found.table, found.referenced);
+                }
                 for (dependent, _) in depend::dependents(whole(class::CONSTRAINT, constraint)) {
                     if let Some(relation) = depend::relation_of(dependent) {
                         self.lock(
@@ -456,6 +564,7 @@ impl Plan {
                 let mode = if has_nulls { level } else { Share };
                 if reach::kind(relation) == PARTITIONED {
                     self.lock_family(relation, only, mode, "gets an index of its own");
+                    self.lock_matching_indexes(relation, columns, true);
                 } else if has_nulls {
                     self.lock_family(relation, only, level, "altered");
                 }
@@ -520,6 +629,7 @@ impl Plan {
         cascade: bool,
     ) {
         let mut targets = vec![];
+        self.lock_children_of_check(relation, only, level, name);
         for member in reach::family(relation, false) {
             if member != relation && only {
                 continue;
@@ -546,6 +656,20 @@ impl Plan {
         self.delete(targets, cascade);
     }
 
+    fn lock_children_of_check(
+        &mut self,
+        relation: RelationId,
+        only: bool,
+        level: LockMode,
+        name: &str,
+    ) {
+        let found = depend::named(class::CONSTRAINT, relation, name)
+            .and_then(|address| depend::constraint(address.object));
+        if found.is_some_and(|found| matches!(found.kind, b'c' | b'n') && !found.no_inherit) {
+            self.lock_children(relation, only, level);
+        }
+    }
+
     /// A relation's new owner becomes that of its indexes, TOAST table and sequences (`ATExecChangeOwner`).
     pub(super) fn change_owner(&mut self, relation: RelationId, owner: Option<u32>, why: &str) {
         self.lock(relation, AccessExclusive, why);
@@ -569,7 +693,7 @@ impl Plan {
     }
 
     pub(super) fn change_type_owner(&mut self, type_id: u32, owner: Option<u32>) {
-        if let Some(composite) = catalog::composite_of_type(type_id)
+        if let Some(composite) = catalog::relation_of_type(type_id)
             && catalog::relation(composite).is_some_and(|facts| owner != Some(facts.owner))
         {
             self.lock(composite, AccessExclusive, "the type's relation");
@@ -594,6 +718,48 @@ impl Plan {
             }
         }
         self.partition_of(parent, found);
+        if found.is_none() {
+            for key in depend::constraints(parent)
+                .into_iter()
+                .filter(|key| key.kind == b'f')
+            {
+                self.read_planned(key.referenced, "read to check the foreign key");
+            }
+            self.link_partition(parent, partition);
+        }
+    }
+
+    /// What dropping a partition that was made here locks.
+    pub(super) fn link_partition(&mut self, parent: RelationId, partition: &Name) {
+        let why = "its partition is dropped";
+        self.names.link(partition, parent, why);
+        for member in reach::default_partition(parent) {
+            self.names.link(partition, member, why);
+        }
+        for key in depend::constraints(parent)
+            .into_iter()
+            .filter(|key| key.kind == b'f')
+        {
+            for member in reach::family(key.referenced, false) {
+                self.names.link(
+                    partition,
+                    member,
+                    "referenced by a foreign key that is dropped",
+                );
+            }
+        }
+        for key in depend::referencing(parent) {
+            for member in reach::family(parent, false)
+                .into_iter()
+                .chain(reach::family(key.table, false))
+            {
+                self.names.link(
+                    partition,
+                    member,
+                    "its foreign key to the partition is dropped",
+                );
+            }
+        }
     }
 
     /// What a new partition takes from its parent: indexes and foreign keys.
@@ -606,13 +772,6 @@ impl Plan {
             self.lock(index, ShareUpdateExclusive, why);
         }
         self.clone_foreign_keys(parent, partition);
-        if let Some(partition) = partition
-            && !reach::indexes(parent).is_empty()
-        {
-            for member in reach::family(partition, false) {
-                let _ = member;
-            }
-        }
     }
 
     fn detach(&mut self, parent: RelationId, partition: &Name, concurrently: bool) {
@@ -624,7 +783,7 @@ impl Plan {
             let why = "waits until no transaction uses the table as it was";
             self.note(Some(parent), Effect::AwaitLockers(AccessExclusive), why);
         } else {
-            self.lock(partition, AccessExclusive, "detached");
+            self.lock_family(partition, false, AccessExclusive, "detached");
             if let Some(default) = reach::default_partition(parent) {
                 let why = format!("default partition of {}", reach::name(parent));
                 self.lock(default, AccessExclusive, why);
@@ -662,6 +821,9 @@ impl Plan {
         let _ = kind;
         match part {
             Part::Column => {
+                for typed in self.typed(relation) {
+                    self.lock(typed, AccessExclusive, "it is of that type");
+                }
                 self.lock_family(
                     relation,
                     table.only,
@@ -706,6 +868,9 @@ impl Plan {
     /// Tables with columns of a domain whose values are checked (`get_rels_with_domain` in
     /// `typecmds.c`).
     fn domain(&mut self, domain: u32) {
+        for composite in catalog::composites_of_type(domain) {
+            self.lock(composite, AccessShare, "the domain's type");
+        }
         let mut left = vec![domain];
         let mut seen = vec![];
         while let Some(type_id) = left.pop() {

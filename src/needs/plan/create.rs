@@ -4,7 +4,9 @@ use super::reach::{self, PARTITIONED};
 use super::{Effect, Plan};
 use crate::ddl::{CreateTable, Name, Reference, Statement};
 use crate::lock::LockMode::*;
+use crate::lock::RelationId;
 use crate::pg::catalog;
+use crate::pg::depend::{self, catalog as class};
 
 impl Plan {
     pub(super) fn create(&mut self, statement: &Statement) {
@@ -12,10 +14,21 @@ impl Plan {
             Statement::CreateIndex {
                 table,
                 name,
+                columns,
+                unique,
                 concurrently,
                 if_not_exists,
             } => {
-                self.create_index(table, name.as_ref(), *concurrently, *if_not_exists);
+                let matching = columns
+                    .as_ref()
+                    .map(|columns| (columns.as_slice(), *unique));
+                self.create_index(
+                    table,
+                    name.as_ref(),
+                    matching,
+                    *concurrently,
+                    *if_not_exists,
+                );
             }
             Statement::CreateTrigger { table, from, row } => {
                 if let Some(relation) = self.find(table) {
@@ -32,8 +45,18 @@ impl Plan {
                 }
                 self.named_in(references, "named in the rule");
             }
-            Statement::Policy { table, references } => {
+            Statement::Policy {
+                table,
+                altered,
+                references,
+            } => {
                 if let Some(relation) = self.find(table) {
+                    let altered = altered
+                        .as_ref()
+                        .and_then(|name| depend::named(class::POLICY, relation, name));
+                    for named in altered.map(depend::named_by).unwrap_or_default() {
+                        self.lock(named, AccessShare, "named in the policy");
+                    }
                     self.lock(relation, AccessExclusive, "its policies change");
                 }
                 self.named_in(references, "named in the policy");
@@ -50,7 +73,7 @@ impl Plan {
                 references,
                 replaces,
             } => {
-                self.named_in(references, "named in the query");
+                self.named_in_stored(references, "named in the query");
                 if *replaces && let Some(view) = self.find_if(name, true) {
                     self.lock(view, AccessExclusive, "replaced");
                 }
@@ -62,11 +85,11 @@ impl Plan {
                 if_not_exists,
                 runs,
             } => {
-                if *if_not_exists && self.find_if(name, true).is_some() {
-                    return;
+                let exists = *if_not_exists && self.find_if(name, true).is_some();
+                self.query(references, *runs && !exists);
+                if !exists {
+                    self.names.make(name);
                 }
-                self.query(references, *runs);
-                self.names.make(name);
             }
             Statement::CreateTable(table) => self.create_table(table),
             Statement::CreateSequence { name, owned_by } => {
@@ -76,7 +99,24 @@ impl Plan {
                 self.names.make(name);
             }
             Statement::Publication { names } => self.publish(names),
-            Statement::AlterPublication { names, .. } => self.publish(names),
+            Statement::AlterPublication { sets, names } => {
+                self.publish(names);
+                for relation in sets.map(depend::published).unwrap_or_default() {
+                    self.lock(relation, ShareUpdateExclusive, "published until now");
+                }
+            }
+            Statement::CreateType { name, types } => {
+                for composite in types
+                    .iter()
+                    .flat_map(|type_id| catalog::composites_of_type(*type_id))
+                {
+                    self.lock(composite, AccessShare, "type of an attribute");
+                }
+                self.names.make(name);
+            }
+            Statement::CreateFunction { references } => {
+                self.named_in_stored(references, "named in the function");
+            }
             _ => (),
         }
     }
@@ -89,10 +129,24 @@ impl Plan {
         }
     }
 
+    /// As [`named_in`](Plan::named_in), of what is stored and not run: sequences are only looked up.
+    pub(super) fn named_in_stored(&mut self, references: &[Reference], why: &str) {
+        for (name, mode) in references {
+            if let Some(relation) = self.find(name) {
+                let mode = match reach::kind(relation) {
+                    reach::SEQUENCE => AccessShare,
+                    _ => *mode,
+                };
+                self.lock(relation, mode, why);
+            }
+        }
+    }
+
     fn publish(&mut self, names: &[Name]) {
         for name in names {
             if let Some(relation) = self.find(name) {
-                self.lock_family(relation, name.only, ShareUpdateExclusive, "published");
+                let only = name.only || reach::kind(relation) == PARTITIONED;
+                self.lock_family(relation, only, ShareUpdateExclusive, "published");
             }
         }
     }
@@ -101,6 +155,7 @@ impl Plan {
         &mut self,
         table: &Name,
         name: Option<&Name>,
+        matching: Option<(&[String], bool)>,
         concurrently: bool,
         if_not_exists: bool,
     ) {
@@ -129,7 +184,11 @@ impl Plan {
         } else if exists {
             self.lock(relation, Share, "named");
         } else {
-            self.lock_family(relation, table.only, Share, "gets an index");
+            let only = table.only || reach::kind(relation) != PARTITIONED;
+            self.lock_family(relation, only, Share, "gets an index");
+            if let Some((columns, unique)) = matching.filter(|_| !only) {
+                self.lock_matching_indexes(relation, columns, unique);
+            }
         }
         if let (Some(name), false) = (name, exists) {
             let schema = catalog::schema_of(relation);
@@ -137,6 +196,33 @@ impl Plan {
                 schema,
                 ..name.clone()
             });
+        }
+    }
+
+    /// Indexes of partitions that will do as those of the new index (`CompareIndexInfo` in `index.c`).
+    pub(super) fn lock_matching_indexes(
+        &mut self,
+        table: RelationId,
+        columns: &[String],
+        unique: bool,
+    ) {
+        for member in reach::below(table) {
+            let numbers: Option<Vec<i16>> = columns
+                .iter()
+                .map(|column| Some(catalog::column(member, column)?.number))
+                .collect();
+            let Some(numbers) = numbers else {
+                continue;
+            };
+            for index in reach::indexes(member) {
+                let will_do = catalog::index(index).is_some_and(|facts| {
+                    facts.keys == numbers && facts.is_unique == unique && facts.is_valid
+                });
+                if will_do && reach::parents(index).is_empty() {
+                    let why = format!("index of {} that will do for it", reach::name(member));
+                    self.lock(index, Share, why);
+                }
+            }
         }
     }
 
@@ -163,28 +249,27 @@ impl Plan {
                 }
             }
             self.partition_of(parent, None);
+            self.lock_composites(parent);
+            self.names.make(&table.name);
+            self.link_partition(parent, &table.name);
         }
         for like in &table.likes {
             if let Some(relation) = self.find(like) {
                 self.lock(relation, AccessShare, "copied from");
+                self.lock_composites(relation);
             }
         }
         if let Some(composite) = table.of_type.and_then(catalog::relation_of_type) {
             self.lock(composite, AccessShare, "the type that the table is of");
         }
         for column in &table.columns {
-            if let Some(composite) = column.type_id.and_then(catalog::composite_of_type) {
-                self.lock(
-                    composite,
-                    AccessShare,
-                    format!("type of the column {}", column.name),
-                );
-            }
+            self.lock_types(column);
+            self.named_in_stored(&column.references, "named in a default");
         }
         // A foreign key may reference the new table itself.
         self.names.make(&table.name);
         let of_columns = table.columns.iter().flat_map(|column| &column.constraints);
         let all: Vec<_> = of_columns.chain(&table.constraints).cloned().collect();
-        self.references_of(&all);
+        self.references_of(&table.name, &all);
     }
 }

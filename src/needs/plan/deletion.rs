@@ -3,12 +3,10 @@
 
 use super::Plan;
 use super::reach::{self, COMPOSITE};
-use crate::ddl::{Address, Kind, Name, Part, Statement};
+use crate::ddl::{Address, Name, Part, Statement};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::catalog as class;
-use crate::pg::depend::{
-    self, EXTENSION, INTERNAL, NORMAL, PARTITION_PRIMARY, PARTITION_SECONDARY,
-};
+use crate::pg::depend::{self, EXTENSION, INTERNAL, NORMAL};
 use crate::pg::{catalog, wait};
 use std::collections::HashSet;
 
@@ -19,11 +17,11 @@ impl Plan {
     pub(super) fn deletion(&mut self, statement: &Statement) {
         match statement {
             Statement::Drop {
-                kind,
                 names,
                 cascade,
                 missing_ok,
                 concurrently,
+                ..
             } => {
                 let mut targets = vec![];
                 for name in names {
@@ -34,9 +32,13 @@ impl Plan {
                         }
                     }
                 }
-                let _ = kind;
                 self.delete(targets, *cascade);
-                names.iter().for_each(|name| self.names.drop(name));
+                for name in names {
+                    for (linked, why) in self.names.links(name) {
+                        self.lock(linked, AccessExclusive, why);
+                    }
+                    self.names.drop(name);
+                }
             }
             Statement::DropObjects { objects, cascade } => self.delete(objects.clone(), *cascade),
             Statement::DropPart {
@@ -140,14 +142,11 @@ impl Plan {
                 continue;
             }
             self.removal(object, from);
-            let is_of_partition =
-                matches!(from, Some((_, PARTITION_PRIMARY | PARTITION_SECONDARY)));
             if from.is_some() {
                 for (owner, kind) in depend::dependencies(object) {
                     let owner = match kind {
                         // Who owns it goes instead, and it with that.
                         INTERNAL | EXTENSION => owner,
-                        PARTITION_PRIMARY if !is_of_partition => owner,
                         _ => continue,
                     };
                     if object.part == 0
@@ -273,6 +272,3 @@ fn described(object: Address) -> String {
         },
     }
 }
-
-#[allow(unused, reason = "the kinds are told apart by the catalogs")]
-fn _kinds(_: Kind) {}

@@ -35,6 +35,8 @@ impl Plan {
                         .collect(),
                 };
                 for (relation, only) in relations {
+                    // Only partitions are looked after with their parent.
+                    let only = only || reach::kind(relation) != PARTITIONED;
                     for member in reach::family(relation, only) {
                         self.vacuum(member, *full, *analyzes, *vacuums, *main, *toast);
                     }
@@ -93,7 +95,12 @@ impl Plan {
                         depend::constraint_name(key.id),
                         reach::name(all[next])
                     );
-                    self.lock(key.table, AccessExclusive, why);
+                    self.lock(key.table, AccessExclusive, &*why);
+                    let family = reach::family(key.table, false);
+                    for member in family.into_iter().filter(|member| *member != key.table) {
+                        self.lock(member, AccessExclusive, &*why);
+                        all.push(member);
+                    }
                     all.push(key.table);
                 }
             }
@@ -124,8 +131,9 @@ impl Plan {
         if let Some(index) = index {
             self.index_of(relation, index);
         }
-        for member in reach::family(relation, false) {
+        for member in reach::family(relation, reach::kind(relation) != PARTITIONED) {
             if reach::kind(member) != PARTITIONED {
+                self.lock_composites(member);
                 self.lock(member, AccessExclusive, "clustered");
                 self.lock_storage(member, AccessExclusive, "which is clustered");
             } else if let Some(index) = index.and_then(|index| self.index_of(relation, index)) {
@@ -145,6 +153,7 @@ impl Plan {
     ) {
         let storage = reach::kind(relation) != PARTITIONED;
         if vacuums && full && storage {
+            self.lock_composites(relation);
             self.lock(relation, AccessExclusive, "vacuumed in full");
             self.lock_storage(relation, AccessExclusive, "which is vacuumed in full");
         } else if vacuums && storage {

@@ -113,12 +113,6 @@ impl Plan {
         }
     }
 
-    fn lock_all(&mut self, relations: &[RelationId], mode: LockMode, reason: &str) {
-        for relation in relations {
-            self.lock(*relation, mode, reason);
-        }
-    }
-
     fn note(&mut self, relation: Option<RelationId>, effect: Effect, reason: impl Into<String>) {
         let row = Planned {
             statement: self.number,
@@ -179,6 +173,8 @@ impl Plan {
             | CreateView { .. }
             | CreateTableAs { .. }
             | CreateTable(_)
+            | CreateType { .. }
+            | CreateFunction { .. }
             | CreateSequence { .. }
             | Publication { .. }
             | AlterPublication { .. } => self.create(statement),
@@ -202,6 +198,11 @@ impl Plan {
             Grant { names } => {
                 for name in names {
                     self.find(name);
+                }
+            }
+            DependsOn { name } => {
+                if let Some(relation) = self.find(name) {
+                    self.lock(relation, LockMode::AccessExclusive, "named");
                 }
             }
             Made(name) => self.names.make(name),

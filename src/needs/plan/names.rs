@@ -19,6 +19,8 @@ pub enum Found {
 #[derive(Default)]
 pub struct Names {
     changed: HashMap<(String, String), Found>,
+    /// What the removal of something that was made here locks, and why.
+    links: HashMap<(String, String), Vec<(RelationId, String)>>,
 }
 
 const TEMPORARY: &str = "pg_temp";
@@ -60,6 +62,22 @@ impl Names {
         };
         self.changed
             .insert((schema, name.name.clone()), Found::Made);
+    }
+
+    /// Dropping that, which was made here, will lock this.
+    pub fn link(&mut self, name: &Name, to: RelationId, why: &str) {
+        if let Some(schema) = self.schema_of(name) {
+            let links = self.links.entry((schema, name.name.clone())).or_default();
+            links.push((to, why.to_owned()));
+        }
+    }
+
+    /// What dropping that locks, where it was made here.
+    pub fn links(&mut self, name: &Name) -> Vec<(RelationId, String)> {
+        let schema = self.schema_of(name).unwrap_or_default();
+        self.links
+            .remove(&(schema, name.name.clone()))
+            .unwrap_or_default()
     }
 
     /// It is gone from here on.

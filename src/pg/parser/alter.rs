@@ -62,8 +62,14 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
                 );
                 Alter::ColumnType { column, rewrites }
             }
-            AT_ColumnDefault => Alter::Column { column: name() },
-            AT_SetStatistics => Alter::Column { column: name() },
+            AT_ColumnDefault => Alter::Column {
+                column: name(),
+                references: query::references(&[command.def]),
+            },
+            AT_SetStatistics => Alter::Column {
+                column: name(),
+                references: vec![],
+            },
             AT_SetStorage => Alter::ColumnStorage {
                 column: name(),
                 inherits: true,
@@ -100,7 +106,9 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
                     None => Alter::Itself,
                 }
             }
-            AT_SetLogged | AT_SetUnLogged => Alter::Persistence,
+            AT_SetLogged | AT_SetUnLogged => Alter::Persistence {
+                logged: command.subtype == AT_SetLogged,
+            },
             AT_SetAccessMethod => Alter::AccessMethod(node::string(command.name)),
             AT_SetTableSpace => Alter::Tablespace(name()),
             AT_SetRelOptions | AT_ResetRelOptions | AT_ReplaceRelOptions => Alter::Options,
@@ -244,7 +252,7 @@ pub unsafe fn depends(statement: &pg_sys::AlterObjectDependsStmt) -> Statement {
         let name = node::name(statement.relation);
         match drop::part(statement.objectType) {
             Some(Part::Trigger) => Statement::DescribePart { table: name },
-            _ => Statement::Describe { name },
+            _ => Statement::DependsOn { name },
         }
     }
 }
@@ -306,6 +314,7 @@ pub unsafe fn policy(statement: &pg_sys::AlterPolicyStmt) -> Statement {
     unsafe {
         Statement::Policy {
             table: node::name(statement.table),
+            altered: node::string(statement.policy_name),
             references: query::references(&[statement.qual, statement.with_check]),
         }
     }
@@ -315,8 +324,13 @@ pub unsafe fn policy(statement: &pg_sys::AlterPolicyStmt) -> Statement {
 /// A raw parse tree.
 pub unsafe fn publication(statement: &pg_sys::AlterPublicationStmt) -> Statement {
     // SAFETY: as promised.
-    Statement::AlterPublication {
-        names: unsafe { other::published(statement.pubobjects) },
-        drops: statement.action == pg_sys::AlterPublicationAction::AP_DropObjects,
+    unsafe {
+        let sets = statement.action == pg_sys::AlterPublicationAction::AP_SetObjects
+            && !statement.pubobjects.is_null();
+        let publication = pg_sys::get_publication_oid(statement.pubname, true).to_u32();
+        Statement::AlterPublication {
+            sets: Some(publication).filter(|found| sets && *found != 0),
+            names: other::published(statement.pubobjects),
+        }
     }
 }

@@ -17,9 +17,15 @@ pub unsafe fn index(statement: &pg_sys::IndexStmt) -> Statement {
             only: false,
             temporary: false,
         });
+        let elements = node::elements::<pg_sys::IndexElem>(statement.indexParams);
+        let columns: Option<Vec<String>> = elements
+            .map(|element| node::string((*element).name))
+            .collect();
         Statement::CreateIndex {
             table,
             name,
+            columns: columns.filter(|_| statement.whereClause.is_null()),
+            unique: statement.unique,
             concurrently: statement.concurrent,
             if_not_exists: statement.if_not_exists,
         }
@@ -66,6 +72,7 @@ pub unsafe fn policy(statement: &pg_sys::CreatePolicyStmt) -> Statement {
     unsafe {
         Statement::Policy {
             table: node::name(statement.table),
+            altered: None,
             references: query::references(&[statement.qual, statement.with_check]),
         }
     }
@@ -171,6 +178,9 @@ pub unsafe fn column(definition: &pg_sys::ColumnDef) -> Column {
         }) || (!definition.raw_default.is_null()
             && rewrite::is_volatile(definition.raw_default));
         let type_id = node::type_id(definition.typeName);
+        let mut defaults: Vec<*mut pg_sys::Node> =
+            parts.iter().map(|part| (**part).raw_expr).collect();
+        defaults.push(definition.raw_default);
         let has_default = !definition.raw_default.is_null()
             || parts.iter().any(|part| {
                 matches!(
@@ -181,6 +191,7 @@ pub unsafe fn column(definition: &pg_sys::ColumnDef) -> Column {
         Column {
             type_id,
             has_default,
+            references: query::references(&defaults),
             rewrites: is_computed
                 || is_serial(definition.typeName)
                 || type_id.is_some_and(rewrite::has_constraints),
@@ -283,7 +294,44 @@ pub unsafe fn owner(options: *mut pg_sys::List) -> Option<Name> {
 /// A raw parse tree.
 pub unsafe fn composite(statement: &pg_sys::CompositeTypeStmt) -> Statement {
     // SAFETY: as promised.
-    Statement::Made(unsafe { node::name(statement.typevar) })
+    unsafe {
+        let columns = node::elements::<pg_sys::ColumnDef>(statement.coldeflist);
+        Statement::CreateType {
+            name: node::name(statement.typevar),
+            types: columns
+                .filter_map(|column| node::type_id((*column).typeName))
+                .collect(),
+        }
+    }
+}
+
+/// A function in SQL is analysed when it is made, by `check_function_bodies`.
+///
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn function(statement: &pg_sys::CreateFunctionStmt) -> Statement {
+    // SAFETY: as promised; AS is a list of strings.
+    unsafe {
+        if !statement.sql_body.is_null() {
+            let references = query::references_of_body(statement.sql_body);
+            return Statement::CreateFunction { references };
+        }
+        let language = node::option(statement.options, "language")
+            .map(|option| pg_sys::defGetString(option))
+            .and_then(|name| node::string(name));
+        let body =
+            node::option(statement.options, "as").map(|option| node::strings((*option).arg.cast()));
+        let is_checked = language.as_deref() == Some("sql") && pg_sys::check_function_bodies;
+        match body.and_then(|body| body.into_iter().next()) {
+            Some(body) if is_checked => Statement::CreateFunction {
+                references: super::raw(&body)
+                    .into_iter()
+                    .flat_map(|tree| query::references_of_body(tree))
+                    .collect(),
+            },
+            _ => Statement::Nothing,
+        }
+    }
 }
 
 /// # Safety

@@ -101,6 +101,11 @@ pub(super) unsafe fn statement(tree: *mut pg_sys::Node) -> Statement {
                 create::table(&(*foreign).base)
             }
             T_CreateSeqStmt => create::sequence(&*tree.cast()),
+            T_CreateFunctionStmt => create::function(&*tree.cast()),
+            T_AlterExtensionContentsStmt => {
+                let contents: &pg_sys::AlterExtensionContentsStmt = &*tree.cast();
+                other::describe(contents.objtype, contents.object)
+            }
             T_CompositeTypeStmt => create::composite(&*tree.cast()),
             T_CreateSchemaStmt => create::schema(&*tree.cast()),
             T_CreatePublicationStmt => create::publication(&*tree.cast()),

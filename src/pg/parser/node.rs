@@ -100,6 +100,40 @@ pub unsafe fn name_and_part(list: *mut pg_sys::List) -> Option<(Name, String)> {
     Some((name, part))
 }
 
+/// A relation named by a constant, as `regclass` reads it.
+///
+/// # Safety
+/// Null or a raw expression.
+pub unsafe fn name_in_constant(constant: *mut pg_sys::Node) -> Option<Name> {
+    // SAFETY: a constant's value is tagged as what it is; the identifiers are split in a copy that the
+    // list's elements point into.
+    unsafe {
+        if !is(constant, pg_sys::NodeTag::T_A_Const) {
+            return None;
+        }
+        let constant: *mut pg_sys::A_Const = constant.cast();
+        let value: *mut pg_sys::Node = (&raw mut (*constant).val).cast();
+        if (*constant).isnull || !is(value, pg_sys::NodeTag::T_String) {
+            return None;
+        }
+        let copy = pg_sys::pstrdup((*value.cast::<pg_sys::String>()).sval);
+        let mut list: *mut pg_sys::List = std::ptr::null_mut();
+        if !pg_sys::SplitIdentifierString(copy, b'.' as _, &mut list) {
+            return None;
+        }
+        let mut parts: Vec<String> = elements::<c_char>(list)
+            .filter_map(|part| string(part))
+            .collect();
+        let name = parts.pop()?;
+        Some(Name {
+            name,
+            schema: parts.pop(),
+            only: false,
+            temporary: false,
+        })
+    }
+}
+
 /// Whether a node is of that type.
 ///
 /// # Safety

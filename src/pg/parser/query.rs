@@ -54,6 +54,26 @@ pub unsafe fn references(trees: &[*mut pg_sys::Node]) -> Vec<Reference> {
     finder.found
 }
 
+/// As [`references`], of the statements of a function's body, and of no others.
+///
+/// # Safety
+/// A raw parse tree, or lists of them.
+pub unsafe fn references_of_body(body: *mut pg_sys::Node) -> Vec<Reference> {
+    // SAFETY: as promised.
+    unsafe {
+        match (*body).type_ {
+            T_List => node::elements::<pg_sys::Node>(body.cast())
+                .flat_map(|part| references_of_body(part))
+                .collect(),
+            T_SelectStmt | T_InsertStmt | T_UpdateStmt | T_DeleteStmt | T_MergeStmt => {
+                references(&[body])
+            }
+            T_ReturnStmt => references(&[(*body.cast::<pg_sys::ReturnStmt>()).returnval]),
+            _ => vec![],
+        }
+    }
+}
+
 /// As [`references`], of the elements of a list.
 ///
 /// # Safety
@@ -103,6 +123,10 @@ impl Finder {
                         return;
                     }
                 }
+                // A rule may notify.
+                T_NotifyStmt => return,
+                T_FuncCall => self.sequence(&*tree.cast()),
+                T_TypeCast => self.regclass(&*tree.cast()),
                 T_InsertStmt => {
                     let insert: &pg_sys::InsertStmt = &*tree.cast();
                     self.target(insert.relation);
@@ -160,6 +184,48 @@ impl Finder {
             // SAFETY: as promised.
             let name = unsafe { node::name(relation) };
             self.found.push((name, LockMode::RowExclusive));
+        }
+    }
+
+    /// A sequence that `nextval` and its like are given as a constant.
+    ///
+    /// # Safety
+    /// A raw function call.
+    unsafe fn sequence(&mut self, call: &pg_sys::FuncCall) {
+        // SAFETY: as promised.
+        unsafe {
+            let name = node::strings(call.funcname).pop();
+            if !matches!(name.as_deref(), Some("nextval" | "setval" | "currval")) {
+                return;
+            }
+            let mut argument = node::elements::<pg_sys::Node>(call.args)
+                .next()
+                .unwrap_or(std::ptr::null_mut());
+            if node::is(argument, T_TypeCast) {
+                argument = (*argument.cast::<pg_sys::TypeCast>()).arg;
+            }
+            if let Some(name) = node::name_in_constant(argument) {
+                let mode = match name.name.as_str() {
+                    "currval" => LockMode::AccessShare,
+                    _ => LockMode::RowExclusive,
+                };
+                self.found.push((name, mode));
+            }
+        }
+    }
+
+    /// A constant cast to `regclass`.
+    ///
+    /// # Safety
+    /// A raw cast.
+    unsafe fn regclass(&mut self, cast: &pg_sys::TypeCast) {
+        // SAFETY: as promised.
+        unsafe {
+            let is_regclass =
+                node::strings((*cast.typeName).names).pop().as_deref() == Some("regclass");
+            if is_regclass && let Some(name) = node::name_in_constant(cast.arg) {
+                self.found.push((name, LockMode::AccessShare));
+            }
         }
     }
 
