@@ -33,34 +33,46 @@ fn raw(source: &str) -> Vec<*mut pg_sys::Node> {
     let Ok(source) = CString::new(text::to_server(source)) else {
         return vec![];
     };
-    // SAFETY: the trees live in the current memory context. The callback points to this frame, and is
-    // taken off again before it ends; an error unwinds past it, and the handler that catches it puts the
-    // stack back to what it was.
+    // SAFETY: the trees live in the current memory context, as does the place, which an error may need
+    // once more when it has unwound to the server's own handler: that one puts the stack back.
     unsafe {
-        let mut callback = pg_sys::ErrorContextCallback {
-            previous: pg_sys::error_context_stack,
-            callback: Some(say_where),
-            arg: source.as_ptr().cast_mut().cast(),
-        };
-        pg_sys::error_context_stack = &mut callback;
+        let place: *mut Place = pg_sys::palloc0(size_of::<Place>()).cast();
+        (*place).source = pg_sys::pstrdup(source.as_ptr());
+        (*place).callback.callback = Some(say_where);
+        (*place).callback.arg = place.cast();
+        (*place).callback.previous = pg_sys::error_context_stack;
+        pg_sys::error_context_stack = &raw mut (*place).callback;
         let list = pg_sys::raw_parser(source.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
-        pg_sys::error_context_stack = callback.previous;
+        pg_sys::error_context_stack = (*place).callback.previous;
         node::elements::<pg_sys::RawStmt>(list)
             .map(|raw| (*raw).stmt)
             .collect()
     }
 }
 
+/// Where in which text the parser has found an error.
+#[repr(C)]
+struct Place {
+    callback: pg_sys::ErrorContextCallback,
+    source: *mut core::ffi::c_char,
+    position: core::ffi::c_int,
+}
+
 /// The position that the parser gives is one in the text that it was given, not in the client's query.
+/// On its way through Rust the error loses it, and is reported anew: it is kept for that time.
 #[pg_guard]
-unsafe extern "C-unwind" fn say_where(source: *mut core::ffi::c_void) {
-    // SAFETY: called while an error is reported; `source` is the text, still there.
+unsafe extern "C-unwind" fn say_where(place: *mut core::ffi::c_void) {
+    // SAFETY: called while an error is reported; the place is there until the transaction is rolled back.
     unsafe {
+        let place: *mut Place = place.cast();
         let position = pg_sys::geterrposition();
         if position > 0 {
+            (*place).position = position;
+        }
+        if (*place).position > 0 {
             pg_sys::errposition(0);
-            pg_sys::internalerrposition(position);
-            pg_sys::internalerrquery(source.cast_const().cast());
+            pg_sys::internalerrposition((*place).position);
+            pg_sys::internalerrquery((*place).source);
         }
     }
 }
