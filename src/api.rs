@@ -195,8 +195,8 @@ fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result
     let document = datum::jsonb_text(&policy.ok_or(Error::Null("policy"))?);
     let document = serde_json::from_str(&document)
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
-    let policy = policy::parse(&document, &interval::read, wait::deadlock_timeout())?;
-    act::preempt(&policy, transaction::outlives_statement(call))
+    let request = policy::parse(&document, &interval::read, wait::deadlock_timeout())?;
+    act::preempt(&request, transaction::outlives_statement(call))
 }
 
 /// `lockguard.protect_builtin_rules()`, the trigger on `lockguard.maintenance_rules`.

@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::lock::{LockMode, LockTag, Need, RelationId};
 use crate::pg::locks::{self, InWay, Wait};
-use crate::pg::{activity, catalog, process, wait};
+use crate::pg::{activity, catalog, process, snapshots, wait};
 use crate::rules::Rules;
 use crate::session::{Identity, Judgement, Session, judge};
 use std::collections::{HashMap, HashSet};
@@ -28,6 +28,11 @@ const FIRST_USER_RELATION: RelationId = 16_384;
 #[derive(Clone, Copy, Debug)]
 pub enum Way<'a> {
     Needs(&'a [Need]),
+    /// The same and, where it says so, everybody who has a snapshot in this database.
+    Planned {
+        needs: &'a [Need],
+        snapshots: bool,
+    },
     /// Every user relation of the database, in that mode.
     Everything(LockMode),
 }
@@ -88,7 +93,7 @@ pub fn in_way_of(pid: i32, rules: &Rules) -> Result<Option<Waiting>, Error> {
 /// Whether somebody who has left his transaction still has to let go of one of these locks.
 pub fn is_being_let_go(way: Way<'_>) -> bool {
     match way {
-        Way::Needs(needs) => {
+        Way::Needs(needs) | Way::Planned { needs, .. } => {
             let modes = modes(needs);
             locks::is_being_let_go(|tag| modes.get(&tag).map(|(_, mode)| *mode))
         }
@@ -99,8 +104,9 @@ pub fn is_being_let_go(way: Way<'_>) -> bool {
 }
 
 fn found_in(way: Way<'_>) -> Vec<InWay> {
-    let needs = match way {
-        Way::Needs(needs) => needs,
+    let (needs, snapshots) = match way {
+        Way::Needs(needs) => (needs, false),
+        Way::Planned { needs, snapshots } => (needs, snapshots),
         Way::Everything(mode) => {
             return locks::everyone_in_way(|tag| is_user_relation(tag).then_some(mode));
         }
@@ -115,6 +121,9 @@ fn found_in(way: Way<'_>) -> Vec<InWay> {
             .collect()
     };
     found.sort_by_key(|f| (modes.get(&f.tag).map(|(place, _)| *place), !f.granted));
+    if snapshots {
+        found.extend(snapshots::holders());
+    }
     found
 }
 

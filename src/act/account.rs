@@ -195,9 +195,12 @@ impl Watch {
                     true => format!(" in a transaction of {}", report::in_words(self.age(t))),
                     false => String::new(),
                 };
+                let holds = match t.is_waited_for_whole {
+                    true => "holds up what waits for the end of its transaction".into(),
+                    false => format!("holds {}{on}", t.mode),
+                };
                 format!(
-                    "{name} holds {}{on}{age}: {}, {}.",
-                    t.mode,
+                    "{name} {holds}{age}: {}, {}.",
                     row.outcome.name(),
                     row.reason
                 )

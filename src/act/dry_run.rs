@@ -1,10 +1,9 @@
 //! Saying what would be done: one look, and nothing signalled or locked.
 
 use super::Call;
-use super::target::Look;
+use super::target::{Aim, Look};
 use crate::decide::{Await, Means, Stance, Step};
 use crate::error::Error;
-use crate::policy::Target;
 use crate::report::Row;
 use crate::session::Identity;
 use std::collections::{HashMap, HashSet};
@@ -54,7 +53,7 @@ impl Call<'_> {
             let news: Vec<String> = news.collect();
             staying.extend(news);
         }
-        if matches!(self.policy.target, Target::All) {
+        if matches!(self.aim, Aim::All { .. }) {
             // They hold up those on their own relations, and nobody else.
             staying.clear();
         }

@@ -1,9 +1,9 @@
 //! Having each way judged by itself: for the whole target, or with `"all"` for each relation.
 
+use super::target::Aim;
 use super::{Call, watch};
 use crate::decide::{self, Decision, decide};
 use crate::lock::LockTag;
-use crate::policy::Target;
 use crate::session::Identity;
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
@@ -12,16 +12,17 @@ impl Call<'_> {
     /// Decides for each group of sessions that stand in one way: for the whole target, or with
     /// `"all"` for each relation by itself.
     pub(super) fn decide(&mut self, sightings: &[Sighting]) -> Vec<(Vec<Identity>, Decision)> {
-        let groups = match self.policy.target {
-            Target::All => by_relation(sightings),
-            Target::Relations(_) | Target::Pid(_) => vec![sightings.iter().collect()],
+        let groups = match self.aim {
+            Aim::All { .. } => by_relation(sightings),
+            Aim::Relations { .. } | Aim::Statement(_) | Aim::Waiter { .. } => {
+                vec![sightings.iter().collect()]
+            }
         };
         let left = self.policy.timeout.saturating_sub(self.start.elapsed());
         let mut decisions = vec![];
         for members in groups {
             let waits_for = watch::who_waits_for_whom(&members);
-            let may_queue =
-                |sighting: &Sighting| self.aim.may_queue_for(sighting, self.policy.mode);
+            let may_queue = |sighting: &Sighting| self.aim.may_queue_for(sighting);
             let standings = self.watch.standings(&members, &waits_for, may_queue, left);
             let call = decide::Call {
                 has_signalled: self.watch.has_signalled(),

@@ -6,6 +6,7 @@ mod dry_run;
 mod judge;
 mod progress;
 mod signal;
+mod statement;
 mod take;
 mod target;
 mod watch;
@@ -13,11 +14,11 @@ mod watch;
 use crate::backoff::Backoff;
 use crate::decide::{Act, Await, Decision, Stance, Step};
 use crate::error::Error;
-use crate::lock::RelationId;
+use crate::lock::Need;
 use crate::pg::memory::Scratch;
 use crate::pg::shown::Shown;
 use crate::pg::wait;
-use crate::policy::{OnTimeout, Policy};
+use crate::policy::{OnTimeout, Policy, Request};
 use crate::report::{self, Row};
 use crate::rules::Rules;
 use crate::session::{Identity, Process};
@@ -44,9 +45,30 @@ const SOON: Duration = Duration::from_millis(1);
 /// 55P03 when it could not be made free in time, or only with more victims than `max_victims`;
 /// those of the target's names; 42501 and 55000 for a lock that this role, or nobody here, could
 /// take; and whatever interrupts a wait.
-pub fn preempt(policy: &Policy, keeps_locks: bool) -> Result<Vec<Row>, Error> {
-    let aim = Aim::new(policy)?;
-    let is_lockable = policy.take_lock && matches!(aim, Aim::Relations { .. });
+pub fn preempt(request: &Request, keeps_locks: bool) -> Result<Vec<Row>, Error> {
+    let aim = Aim::new(&request.target)?;
+    progress::begin_with(&aim);
+    let manner = match keeps_locks {
+        true => Manner::Call,
+        false => Manner::CallByItself,
+    };
+    carry_out(aim, &request.policy, manner)
+}
+
+/// How it has come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// A call in a transaction that goes on.
+    Call,
+    /// A call that is the whole of its transaction, so that no lock outlives it.
+    CallByItself,
+    /// Within the very statement that needs the locks.
+    Guard,
+}
+
+fn carry_out(aim: Aim, policy: &Policy, manner: Manner) -> Result<Vec<Row>, Error> {
+    let keeps_locks = manner != Manner::CallByItself;
+    let is_lockable = policy.take_lock && aim.is_lockable();
     let takes = is_lockable && keeps_locks;
     if takes {
         aim.may_be_taken()?;
@@ -56,7 +78,7 @@ pub fn preempt(policy: &Policy, keeps_locks: bool) -> Result<Vec<Row>, Error> {
         aim,
         takes,
         watch: Watch::default(),
-        progress: Progress::new(is_lockable && !keeps_locks, takes),
+        progress: Progress::new(is_lockable && !keeps_locks, takes, manner == Manner::Guard),
         shown: Shown::default(),
         order: None,
         backoff: Backoff::default(),
@@ -82,7 +104,7 @@ struct Call<'a> {
     progress: Progress,
     shown: Shown,
     /// What to lock, in which order, once that is known.
-    order: Option<Vec<RelationId>>,
+    order: Option<Vec<Need>>,
     backoff: Backoff,
     /// How many attempts to take the lock have failed though nobody was seen.
     unseen_misses: u32,

@@ -28,19 +28,22 @@ pub struct Progress {
     keeps_nothing: bool,
     /// A lock is to be held in the end.
     takes: bool,
+    /// Nothing is said while nobody is in the way.
+    is_quiet: bool,
     start: Instant,
     last: Instant,
 }
 
 impl Progress {
     /// `keeps_nothing`: a lock is wanted that would not outlive the statement, and is not taken.
-    /// `takes`: one is wanted, and will be kept.
-    pub fn new(keeps_nothing: bool, takes: bool) -> Progress {
+    /// `takes`: one is wanted, and will be kept. `is_quiet`: nothing is said while nobody is in the way.
+    pub fn new(keeps_nothing: bool, takes: bool, is_quiet: bool) -> Progress {
         let now = Instant::now();
         Progress {
             has_begun: false,
             keeps_nothing,
             takes,
+            is_quiet,
             start: now,
             last: now,
         }
@@ -135,6 +138,9 @@ impl Progress {
     /// The line at the end.
     pub fn finish(&self, aim: &Aim, watch: &Watch, how: Finish, elapsed: Duration) {
         let rows = watch.rows();
+        if self.is_quiet && rows.is_empty() && how != Finish::NotFree {
+            return;
+        }
         let elapsed = report::in_words(elapsed);
         let tally = match rows.is_empty() {
             true => String::new(),
@@ -142,11 +148,11 @@ impl Progress {
         };
         let granted = watch.granted_since();
         let kept = match self.keeps_nothing {
-            true => "; outside a transaction block no lock is kept",
-            false => "",
+            true => "; outside a transaction block no lock is kept".into(),
+            false => aim.remark(),
         };
         match how {
-            Finish::Held => say!("lockguard: holds {aim} after {elapsed}{tally}"),
+            Finish::Held => say!("lockguard: holds {aim} after {elapsed}{tally}{kept}"),
             Finish::NotFree => {
                 let held = match self.takes {
                     true => "; no lock is held, and a statement that needs it will queue",
@@ -166,6 +172,9 @@ impl Progress {
             Finish::Free if aim.waits_for_nothing() => {
                 say!("lockguard: {aim}: it waits for no lock, so that there is nothing to clear")
             }
+            Finish::Free if aim.is_empty() => say!(
+                "lockguard: {aim}: it locks nothing that exists now, so that there is nothing to clear"
+            ),
             Finish::Free => say!("lockguard: nobody stands in the way of {aim}{kept}"),
         }
     }
@@ -175,6 +184,7 @@ impl Progress {
         const DRY: &str = "lockguard: dry run, nothing was signalled or locked";
         match (rows, staying) {
             ([], _) if aim.waits_for_nothing() => say!("{DRY}: {aim}: it waits for no lock"),
+            ([], _) if aim.is_empty() => say!("{DRY}: {aim}: it locks nothing that exists now"),
             ([], _) => say!("{DRY}: nobody stands in the way of {aim}"),
             (rows, []) => say!("{DRY}: in the way of {aim}: {}", tally(rows)),
             (rows, staying) => say!(
@@ -182,6 +192,15 @@ impl Progress {
                 tally(rows),
                 report::list(staying)
             ),
+        }
+    }
+}
+
+/// Says what cannot be told of statements ahead.
+pub fn begin_with(aim: &Aim) {
+    if let Aim::Statement(statement) = aim {
+        for reason in &statement.plan().unseen {
+            say!("lockguard: not all of {aim} can be told ahead: {reason}");
         }
     }
 }

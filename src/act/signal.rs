@@ -4,8 +4,9 @@ use super::{Call, progress};
 use crate::audit;
 use crate::decide::{Act, Await};
 use crate::lock::LockMode;
+use crate::pg::locks::InWay;
 use crate::pg::process::{self, Delivery};
-use crate::pg::{activity, locks, wait};
+use crate::pg::{activity, locks, snapshots, wait};
 use crate::session::Identity;
 use crate::survey::Sighting;
 use std::collections::HashSet;
@@ -92,12 +93,15 @@ fn is_as_judged(victim: &Sighting) -> bool {
         && is_still_in_way(victim)
 }
 
-/// Whether a session still holds the lock that it was judged for. Asked with the mode that conflicts
-/// with every other.
+/// Whether a session still holds the lock, or has the snapshot, that it was judged for. Asked with the
+/// mode that conflicts with every other.
 fn is_still_in_way(victim: &Sighting) -> bool {
+    let is_it = |found: &InWay| found.granted && found.who == victim.session.identity;
+    // The lock on its own transaction is not in the lock table while nobody waits for it.
     locks::in_way(victim.tag, LockMode::AccessExclusive)
         .iter()
-        .any(|found| found.granted && found.who == victim.session.identity)
+        .any(is_it)
+        || victim.tag.is_virtual_transaction() && snapshots::holders().iter().any(is_it)
 }
 
 /// Each session once, as first seen holding.

@@ -98,11 +98,10 @@ impl Call<'_> {
             Some(order) => order,
             none => none.insert(self.aim.in_lock_order()),
         };
-        let mode = self.policy.mode;
         // Nobody can make a relation another one, or give it an index or a partition, while all of
         // it is locked.
         let mut unchanged = Ok(true);
-        let (attempt, stalled) = take::all(order, mode, in_queue, || {
+        let (attempt, stalled) = take::all(order, in_queue, || {
             unchanged = self.aim.is_unchanged().and_then(|is_unchanged| {
                 self.aim.may_be_taken()?;
                 Ok(is_unchanged)

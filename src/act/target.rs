@@ -1,11 +1,12 @@
 //! What the way is made free for, and looking who stands in it.
 
+use super::statement::Statement;
 use crate::error::Error;
 use crate::lock::{LockMode, Need, RelationId};
 use crate::needs;
 use crate::pg::locks::Wait;
 use crate::pg::{catalog, process, wait};
-use crate::policy::{Policy, Problem, Target};
+use crate::policy::{Problem, Target};
 use crate::rules::Rules;
 use crate::session::Identity;
 use crate::survey::{self, Sighting, Waiting, Way};
@@ -30,6 +31,7 @@ pub enum Aim {
     All {
         mode: LockMode,
     },
+    Statement(Statement),
     Waiter {
         pid: i32,
         transaction: Option<Identity>,
@@ -51,13 +53,17 @@ pub enum Look {
 
 impl Aim {
     /// # Errors
-    /// 42P01 and 22023 for names, 42501 for a system catalog, 22023 for a pid that is no server
-    /// process or our own.
-    pub fn new(policy: &Policy) -> Result<Aim, Error> {
-        let mode = policy.mode;
-        Ok(match &policy.target {
-            Target::All => Aim::All { mode },
-            Target::Relations(names_given) => {
+    /// 42P01 and 22023 for names, 42501 for a system catalog, 42601 for a statement that is none, 22023
+    /// for a pid that is no server process or our own.
+    pub fn new(target: &Target) -> Result<Aim, Error> {
+        Ok(match target {
+            Target::All { mode } => Aim::All { mode: *mode },
+            Target::Statement(text) => Aim::Statement(Statement::of_text(text)?),
+            Target::Relations {
+                names: names_given,
+                mode,
+            } => {
+                let mode = *mode;
                 let relations = needs::named(names_given)?;
                 let names = {
                     let mut names: Vec<String> = relations
@@ -137,26 +143,38 @@ impl Aim {
     /// # Errors
     /// 42501; 55000 on a standby.
     pub fn may_be_taken(&self) -> Result<(), Error> {
-        let Aim::Relations {
-            relations, mode, ..
-        } = self
-        else {
+        let mode = match self {
+            Aim::Relations { mode, .. } => Some(*mode),
+            Aim::Statement(statement) => statement.plan().strongest(),
+            Aim::All { .. } | Aim::Waiter { .. } => None,
+        };
+        let Some(mode) = mode else {
             return Ok(());
         };
-        if catalog::is_in_recovery() && *mode > LockMode::RowExclusive {
+        if catalog::is_in_recovery() && mode > LockMode::RowExclusive {
             return Err(Error::InRecovery {
                 message: format!("cannot take {mode} on a standby"),
                 hint: "On a standby no lock above RowExclusiveLock can be held. Clear the way alone with \"take_lock\": false."
                     .into(),
             });
         }
-        needs::may_lock(relations, *mode)
+        match self {
+            Aim::Relations { relations, .. } => needs::may_lock(relations, mode),
+            // Whatever this role could not lock is not taken.
+            _ => Ok(()),
+        }
     }
 
     /// Whether this role could queue for what that session holds, by LOCK TABLE or, where it belongs to
     /// the target, by the DDL that is about to come. Who could not must not have the server end
     /// somebody for it either.
-    pub fn may_queue_for(&self, sighting: &Sighting, mode: LockMode) -> bool {
+    pub fn may_queue_for(&self, sighting: &Sighting) -> bool {
+        let own_mode = match self {
+            Aim::Relations { mode, .. } | Aim::All { mode } => Some(*mode),
+            Aim::Statement(statement) => statement.plan().mode_on(sighting.relation),
+            Aim::Waiter { .. } => None,
+        };
+        let mode = own_mode.unwrap_or(LockMode::AccessExclusive);
         let relations = match (self, sighting.behind, &sighting.relation) {
             (Aim::Relations { relations, .. }, None, _) => relations,
             (_, _, Some(relation)) => std::slice::from_ref(relation),
@@ -166,12 +184,11 @@ impl Aim {
         relations.iter().all(exists) && needs::may_lock(relations, mode).is_ok()
     }
 
-    /// The relations to be locked, in the order in which to do so; none if no lock is taken.
-    pub fn in_lock_order(&self) -> Vec<RelationId> {
+    /// The locks to take, in the order in which to do so; none if no lock is taken.
+    pub fn in_lock_order(&self) -> Vec<Need> {
         match self {
-            Aim::Relations { needs, .. } => {
-                needs::lock_order(needs.iter().map(|need| need.relation).collect())
-            }
+            Aim::Relations { needs, .. } => needs::lock_order(needs.clone()),
+            Aim::Statement(statement) => needs::lock_order(statement.plan().takeable.clone()),
             Aim::All { .. } | Aim::Waiter { .. } => vec![],
         }
     }
@@ -182,6 +199,9 @@ impl Aim {
     /// # Errors
     /// 42P01 for a name that means another relation now, or none.
     pub fn is_unchanged(&mut self) -> Result<bool, Error> {
+        if let Aim::Statement(statement) = self {
+            return statement.is_unchanged();
+        }
         let Aim::Relations {
             given,
             relations,
@@ -229,6 +249,7 @@ impl Aim {
         match self {
             Aim::Relations { needs, .. } => Some(Way::Needs(needs)),
             Aim::All { mode } => Some(Way::Everything(*mode)),
+            Aim::Statement(statement) => Some(statement.way()),
             Aim::Waiter { .. } => None,
         }
     }
@@ -239,6 +260,28 @@ impl Aim {
             detail: "The way cannot be cleared before this transaction ends.".into(),
             hint: "Roll back, and call it from a session that holds no locks.".into(),
         }
+    }
+
+    /// Whether the target can be locked, rather than only be made free.
+    pub fn is_lockable(&self) -> bool {
+        match self {
+            Aim::Relations { .. } => true,
+            Aim::Statement(statement) => statement.plan().is_takeable(),
+            Aim::All { .. } | Aim::Waiter { .. } => false,
+        }
+    }
+
+    /// What of the target is not locked though the rest is, for the end of a message.
+    pub fn remark(&self) -> String {
+        match self {
+            Aim::Statement(statement) => statement.remark(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether these are statements that lock nothing which exists now.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Aim::Statement(statement) if statement.plan().is_empty())
     }
 
     /// Whether it was a session that was to be helped, and needed no help.
@@ -288,6 +331,7 @@ impl fmt::Display for Aim {
         match self {
             Aim::Relations { mode, names, .. } => write!(f, "{mode} on {names}"),
             Aim::All { mode } => write!(f, "{mode} on every user relation"),
+            Aim::Statement(statement) => write!(f, "{statement}"),
             Aim::Waiter {
                 pid, wait: None, ..
             } => write!(f, "pid {pid}"),

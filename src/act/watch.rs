@@ -32,6 +32,8 @@ pub(super) struct Track {
     pub(super) session: Rc<Session>,
     pub(super) judgement: Judgement,
     pub(super) relation: Option<RelationId>,
+    /// It is its transaction that is waited for, and not a lock on some object.
+    pub(super) is_waited_for_whole: bool,
     pub(super) mode: LockMode,
     pub(super) first_seen: Instant,
     /// When this very transaction was first seen.
@@ -193,6 +195,7 @@ impl Watch {
                 // VACUUM does a table and its TOAST table in two transactions.
                 track.was_finishing &= track.session.query_start == sighting.session.query_start;
                 (track.relation, track.mode) = (sighting.relation, sighting.mode);
+                track.is_waited_for_whole = sighting.tag.is_virtual_transaction();
                 track.transaction_seen = now;
                 i
             }
@@ -201,6 +204,7 @@ impl Watch {
                     session: Rc::clone(&sighting.session),
                     judgement: sighting.judgement,
                     relation: sighting.relation,
+                    is_waited_for_whole: sighting.tag.is_virtual_transaction(),
                     mode: sighting.mode,
                     first_seen: now,
                     transaction_seen: now,

@@ -1,6 +1,5 @@
 use super::*;
-use crate::lock::LockMode;
-use crate::policy::{OnTimeout, Selectors, Target};
+use crate::policy::{OnTimeout, Selectors};
 use crate::session::{Identity, State, VirtualTransaction, fixtures::application};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -17,8 +16,6 @@ const TAKES: Call = Call {
 
 pub(super) fn policy() -> Policy {
     Policy {
-        target: Target::All,
-        mode: LockMode::AccessExclusive,
         preempt: Selectors::classes(&[
             Class::Backup,
             Class::Autovacuum,

@@ -100,6 +100,15 @@ impl LockMode {
             })
     }
 
+    /// The one mode that conflicts with just what these two conflict with between them.
+    pub fn joined(self, other: LockMode) -> LockMode {
+        let both = self.conflicts().union(other.conflicts());
+        LockMode::ALL
+            .into_iter()
+            .find(|mode| mode.conflicts() == both)
+            .unwrap_or(AccessExclusive)
+    }
+
     /// The modes that another session must not hold while this one is granted.
     pub const fn conflicts(self) -> ModeSet {
         match self {
@@ -243,6 +252,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn two_modes_joined_stand_against_what_either_does() {
+        for a in LockMode::ALL {
+            for b in LockMode::ALL {
+                let conflicts = |m: LockMode, by: LockMode| m.conflicts().contains(by);
+                for by in LockMode::ALL {
+                    let either = conflicts(a, by) || conflicts(b, by);
+                    assert_eq!(conflicts(a.joined(b), by), either, "{a} {b} {by}");
+                }
+            }
+        }
+        assert_eq!(Share.joined(ShareUpdateExclusive), ShareRowExclusive);
     }
 
     #[test]

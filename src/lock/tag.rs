@@ -15,6 +15,7 @@ pub struct LockTag {
 }
 
 const RELATION: u8 = 0;
+const VIRTUAL_TRANSACTION: u8 = 6;
 const DEFAULT_METHOD: u8 = 1;
 
 impl LockTag {
@@ -28,6 +29,23 @@ impl LockTag {
             kind: RELATION,
             method: DEFAULT_METHOD,
         }
+    }
+
+    /// A virtual transaction, by its backend slot and its number there: what everybody holds on his
+    /// own, and who waits for the transaction asks for.
+    pub const fn virtual_transaction(slot: i32, local: u32) -> LockTag {
+        LockTag {
+            field1: slot as u32,
+            field2: local,
+            field3: 0,
+            field4: 0,
+            kind: VIRTUAL_TRANSACTION,
+            method: DEFAULT_METHOD,
+        }
+    }
+
+    pub fn is_virtual_transaction(self) -> bool {
+        self.kind == VIRTUAL_TRANSACTION && self.method == DEFAULT_METHOD
     }
 
     /// The database and the relation, if it is a lock on a whole relation.

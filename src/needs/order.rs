@@ -1,7 +1,7 @@
 //! The one order in which locks are taken, so that two callers, or a caller and a query, do not take
 //! the same locks in opposite orders.
 
-use crate::lock::RelationId;
+use crate::lock::{Need, RelationId};
 use crate::pg::{catalog, inheritance};
 use std::collections::HashMap;
 
@@ -10,13 +10,13 @@ const MANY: usize = 50;
 
 /// Tables before TOAST tables before indexes; of each kind parents before their children, as queries
 /// lock them; then by OID. The place of a relation does not depend on the others.
-pub fn lock_order(mut relations: Vec<RelationId>) -> Vec<RelationId> {
+pub fn lock_order(mut needs: Vec<Need>) -> Vec<Need> {
     let mut depths = Depths::default();
-    if relations.len() > MANY {
+    if needs.len() > MANY {
         depths.parents = inheritance::parents(None);
         depths.knows_all = true;
     }
-    relations.sort_by_cached_key(|relation| {
+    needs.sort_by_cached_key(|Need { relation, .. }| {
         let kind = catalog::relation(*relation).map(|facts| facts.kind);
         let rank = match kind {
             Some(b'i' | b'I') => 2,
@@ -25,7 +25,7 @@ pub fn lock_order(mut relations: Vec<RelationId>) -> Vec<RelationId> {
         };
         (rank, depths.of(*relation), *relation)
     });
-    relations
+    needs
 }
 
 /// How many generations of parents each relation has.

@@ -23,6 +23,7 @@ mod progress;
 pub mod roles;
 mod scan;
 pub mod shown;
+pub mod snapshots;
 mod subtransaction;
 pub mod tablespace;
 pub mod take;

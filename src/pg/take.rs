@@ -2,7 +2,7 @@
 
 use super::catalog;
 use super::subtransaction::{kept, limit_lock_waits};
-use crate::lock::{LockMode, RelationId};
+use crate::lock::Need;
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub enum Attempt {
 /// How long reading the catalogs may wait for locks on them, while those that are wanted are held.
 const CHECKING: Duration = Duration::from_millis(10);
 
-/// Takes a lock on each of the relations, in that order. Where one cannot be had at once it is queued
+/// Takes these locks, in that order. Where one cannot be had at once it is queued
 /// for, until `in_queue` has passed since the start; with none, not at all. Once all are held, `check`
 /// tells whether to keep them. Also told: how long others may have had to wait behind an attempt that
 /// failed.
@@ -33,18 +33,17 @@ const CHECKING: Duration = Duration::from_millis(10);
 /// # Errors
 /// 53200 when the lock table is full, 40P01 from the queue, those of a cancel or a terminate.
 pub fn all(
-    relations: &[RelationId],
-    mode: LockMode,
+    needs: &[Need],
     in_queue: Option<Duration>,
     check: impl FnOnce() -> bool,
 ) -> (Attempt, Duration) {
     let start = Instant::now();
-    let mode = mode.number();
     let mut attempt = Attempt::Missed;
     let outcome = &mut attempt;
     kept(move || {
-        for relation in relations {
-            let relation = pg_sys::Oid::from_u32(*relation);
+        for need in needs {
+            let relation = pg_sys::Oid::from_u32(need.relation);
+            let mode = need.mode.number();
             // SAFETY: ordinary locks of this (sub)transaction.
             if unsafe { pg_sys::ConditionalLockRelationOid(relation, mode) } {
                 continue;

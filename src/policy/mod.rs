@@ -6,7 +6,7 @@ mod parse;
 mod problem;
 mod selector;
 
-pub use parse::parse;
+pub use parse::{parse, parse_standing};
 pub use problem::{Problem, quoted};
 pub use selector::{Given, Selectors, Verdict};
 
@@ -15,10 +15,14 @@ use std::time::Duration;
 
 /// What a call of `preempt_maintenance` was asked to do.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct Request {
     pub target: Target,
-    /// The mode in which the target's relations are about to be locked.
-    pub mode: LockMode,
+    pub policy: Policy,
+}
+
+/// Who may be preempted for it, how, and for how long.
+#[derive(Clone, Debug)]
+pub struct Policy {
     /// Who may be preempted.
     pub preempt: Selectors,
     /// Who never is; wins over `preempt`.
@@ -45,10 +49,12 @@ pub struct Policy {
 /// What the way is made free for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// These relations, by names as SQL spells them.
-    Relations(Vec<String>),
+    /// These relations, by names as SQL spells them, about to be locked in that mode.
+    Relations { names: Vec<String>, mode: LockMode },
     /// Every user relation of the database; each is judged by itself.
-    All,
+    All { mode: LockMode },
+    /// What this text of statements is about to lock and to wait for.
+    Statement(String),
     /// Whatever this server process waits for.
     Pid(i32),
 }

@@ -3,7 +3,7 @@
 use super::document::{Node, Object};
 use super::problem::{Problem, quoted};
 use super::selector::{Rule, Selector, Selectors};
-use super::{OnTimeout, Policy, Signal, Target};
+use super::{OnTimeout, Policy, Request, Signal, Target};
 use crate::lock::LockMode;
 use crate::pattern::Pattern;
 use crate::session::Class;
@@ -13,10 +13,10 @@ use std::time::Duration;
 /// Reads an interval as PostgreSQL does: a text with units to a length, or why not.
 pub type ReadInterval<'a> = &'a dyn Fn(&str) -> Result<Duration, String>;
 
-const KEYS: [&str; 14] = [
-    "relations",
-    "pid",
-    "mode",
+/// What a single call is for, and what goes with that alone.
+const CALL_KEYS: [&str; 5] = ["relations", "statement", "pid", "mode", "dry_run"];
+
+const STANDING_KEYS: [&str; 10] = [
     "preempt",
     "spare",
     "signal",
@@ -26,7 +26,6 @@ const KEYS: [&str; 14] = [
     "take_lock",
     "max_stall",
     "max_victims",
-    "dry_run",
     "on_timeout",
 ];
 
@@ -65,8 +64,8 @@ const LONGEST_AGE: Duration = Duration::from_secs(36_525 * DAY.as_secs());
 const LONGEST_PATTERN: usize = 1_000;
 const MOST_ENTRIES: usize = 100;
 
-/// The policy that a document is, or the first thing that is wrong with it. `deadlock_timeout` is
-/// the server's setting: a queue must be left before anybody looks for a deadlock in it.
+/// The call that a document asks for, or the first thing that is wrong with it. `deadlock_timeout`
+/// is the server's setting: a queue must be left before anybody looks for a deadlock in it.
 ///
 /// # Errors
 /// A [`Problem`] with the path of the offending value.
@@ -74,16 +73,42 @@ pub fn parse(
     document: &Value,
     interval: ReadInterval<'_>,
     deadlock_timeout: Duration,
+) -> Result<Request, Problem> {
+    let object = Node::root(document).object()?;
+    let keys: Vec<&str> = CALL_KEYS.into_iter().chain(STANDING_KEYS).collect();
+    object.only(&keys)?;
+    Ok(Request {
+        target: target(&object)?,
+        policy: policy(&object, interval, deadlock_timeout)?,
+    })
+}
+
+/// A policy that stands for calls to come, each with a target of its own: so it names none.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_standing(
+    document: &Value,
+    interval: ReadInterval<'_>,
+    deadlock_timeout: Duration,
 ) -> Result<Policy, Problem> {
     let object = Node::root(document).object()?;
-    object.only(&KEYS)?;
+    if let Some(node) = CALL_KEYS.iter().find_map(|key| object.get(key)) {
+        return Err(node
+            .problem("this key belongs to a single call")
+            .hint("In guard mode each DDL statement is the target, and is carried out."));
+    }
+    object.only(&STANDING_KEYS)?;
+    policy(&object, interval, deadlock_timeout)
+}
+
+fn policy(
+    object: &Object<'_>,
+    interval: ReadInterval<'_>,
+    deadlock_timeout: Duration,
+) -> Result<Policy, Problem> {
     let get = |key| object.get(key);
     Ok(Policy {
-        target: target(&object)?,
-        mode: get("mode")
-            .map(|n| mode(&n))
-            .transpose()?
-            .unwrap_or(LockMode::AccessExclusive),
         preempt: get("preempt")
             .map(|n| selectors(&n, interval))
             .transpose()?
@@ -137,42 +162,70 @@ pub fn parse(
 }
 
 fn target(object: &Object<'_>) -> Result<Target, Problem> {
-    match (object.get("relations"), object.get("pid")) {
-        (Some(_), Some(_)) => Err(Problem::new("$", "more than one target is given")
-            .hint("Give either \"relations\" or \"pid\".")),
-        (None, None) => Err(Problem::new("$", "no target is given").hint(
-            "Give \"relations\", an array of names or \"all\", or \"pid\", a session that waits.",
+    const TARGETS: [&str; 3] = ["relations", "statement", "pid"];
+    let given: Vec<Node<'_>> = TARGETS.iter().filter_map(|key| object.get(key)).collect();
+    match (given.len(), object.get("relations"), object.get("statement")) {
+        (0, ..) => Err(Problem::new("$", "no target is given").hint(
+            "Give \"relations\", an array of names or \"all\", \"statement\", the DDL about to run, or \"pid\", a session that waits.",
         )),
-        (None, Some(pid)) => {
-            if let Some(mode) = object.get("mode") {
-                return Err(mode
-                    .problem("a lock mode goes with \"relations\" only")
-                    .hint("With \"pid\", the mode is the one that the session waits for."));
-            }
-            Ok(Target::Pid(pid.integer(1, i64::from(i32::MAX))? as i32))
+        (1, Some(names), _) => relations(&names, object.get("mode")),
+        (1, None, Some(statement)) => {
+            without_mode(
+                object,
+                "With \"statement\", the mode for each relation is worked out from the DDL.",
+            )?;
+            Ok(Target::Statement(statement.string()?.to_owned()))
         }
-        (Some(relations), None) => match relations.value {
-            Value::String(all) if all == "all" => Ok(Target::All),
-            Value::String(other) => Err(relations
-                .problem(format!(
-                    "expected an array of names or \"all\", not {}",
-                    quoted(other)
-                ))
-                .hint("Write the name of a single relation as an array of one.")),
-            _ => {
-                let items = relations.array()?;
-                if items.is_empty() {
-                    return Err(relations.problem("the array of relations is empty").hint(
-                        "Name the relations that are about to be locked, or write \"all\".",
-                    ));
-                }
-                items
-                    .iter()
-                    .map(|n| n.string().map(str::to_owned))
-                    .collect::<Result<_, _>>()
-                    .map(Target::Relations)
+        (1, None, None) => {
+            without_mode(
+                object,
+                "With \"pid\", the mode is the one that the session waits for.",
+            )?;
+            Ok(Target::Pid(given[0].integer(1, i64::from(i32::MAX))? as i32))
+        }
+        _ => Err(Problem::new("$", "more than one target is given")
+            .hint("Give one of \"relations\", \"statement\" and \"pid\".")),
+    }
+}
+
+fn without_mode(object: &Object<'_>, hint: &str) -> Result<(), Problem> {
+    match object.get("mode") {
+        None => Ok(()),
+        Some(mode) => Err(mode
+            .problem("a lock mode goes with \"relations\" only")
+            .hint(hint)),
+    }
+}
+
+fn relations(given: &Node<'_>, wanted: Option<Node<'_>>) -> Result<Target, Problem> {
+    let mode = || match &wanted {
+        Some(node) => mode(node),
+        None => Ok(LockMode::AccessExclusive),
+    };
+    match given.value {
+        Value::String(all) if all == "all" => Ok(Target::All { mode: mode()? }),
+        Value::String(other) => Err(given
+            .problem(format!(
+                "expected an array of names or \"all\", not {}",
+                quoted(other)
+            ))
+            .hint("Write the name of a single relation as an array of one.")),
+        _ => {
+            let items = given.array()?;
+            if items.is_empty() {
+                return Err(given
+                    .problem("the array of relations is empty")
+                    .hint("Name the relations that are about to be locked, or write \"all\"."));
             }
-        },
+            let names = items
+                .iter()
+                .map(|n| n.string().map(str::to_owned))
+                .collect::<Result<_, _>>()?;
+            Ok(Target::Relations {
+                names,
+                mode: mode()?,
+            })
+        }
     }
 }
 

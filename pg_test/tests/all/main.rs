@@ -13,6 +13,7 @@ mod input;
 mod play;
 mod preempt;
 mod roles;
+mod statement;
 mod take;
 mod truth;
 mod world;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         .chain(convoy::trials(&world))
         .chain(roles::trials(&world))
         .chain(take::trials(&world))
+        .chain(statement::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))
         .chain(blockers::trials(&world))

@@ -20,6 +20,14 @@ fn interval(text: &str) -> Result<Duration, String> {
 const DEADLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn read(document: Value) -> Result<Policy, Problem> {
+    request(document).map(|request| request.policy)
+}
+
+fn target_of(document: Value) -> Target {
+    request(document).unwrap().target
+}
+
+fn request(document: Value) -> Result<Request, Problem> {
     parse(&document, &interval, DEADLOCK_TIMEOUT)
 }
 
@@ -30,8 +38,11 @@ fn refused(document: Value) -> Problem {
 #[test]
 fn the_shortest_policy_has_the_documented_defaults() {
     let policy = read(json!({"relations": ["events"]})).unwrap();
-    assert_eq!(policy.target, Target::Relations(vec!["events".into()]));
-    assert_eq!(policy.mode, LockMode::AccessExclusive);
+    let events = Target::Relations {
+        names: vec!["events".into()],
+        mode: LockMode::AccessExclusive,
+    };
+    assert_eq!(target_of(json!({"relations": ["events"]})), events);
     assert_eq!(policy.preempt, Selectors::classes(&DEFAULT_PREEMPT));
     assert_eq!(
         policy.spare,
@@ -57,8 +68,9 @@ fn everything_can_be_given() {
         "finish_within": "0s", "take_lock": false, "max_stall": "999ms"
     }))
     .unwrap();
-    assert_eq!(policy.target, Target::All);
-    assert_eq!(policy.mode, LockMode::ShareRowExclusive);
+    let mode = LockMode::ShareRowExclusive;
+    let everything = json!({"relations": "all", "mode": "share row exclusive"});
+    assert_eq!(target_of(everything), Target::All { mode });
     assert_eq!(policy.preempt.0.len(), 2);
     assert_eq!(policy.signal, Signal::Cancel);
     assert_eq!(policy.grace, Duration::ZERO);
@@ -194,13 +206,15 @@ fn refusals_name_the_place_and_the_nearest_word() {
 #[test]
 fn the_default_stall_is_below_any_deadlock_timeout() {
     let document = json!({"relations": ["a"]});
-    let policy = parse(&document, &interval, Duration::from_millis(50)).unwrap();
+    let policy = parse(&document, &interval, Duration::from_millis(50))
+        .unwrap()
+        .policy;
     assert_eq!(policy.max_stall, Duration::from_millis(25));
 }
 
 #[test]
 fn keys_of_later_versions_are_unknown_keys() {
-    for key in ["statement", "policy", "label"] {
+    for key in ["policy", "label"] {
         let problem = refused(json!({"relations": ["a"], key: "x"}));
         assert!(
             problem.message.contains("unknown key"),
@@ -208,6 +222,46 @@ fn keys_of_later_versions_are_unknown_keys() {
             problem.message
         );
     }
+}
+
+#[test]
+fn a_statement_is_a_target_that_knows_its_modes() {
+    let drop = "DROP TABLE events";
+    assert_eq!(
+        target_of(json!({"statement": drop})),
+        Target::Statement(drop.into())
+    );
+    let refused_at = |document| refused(document).path;
+    assert_eq!(refused_at(json!({"statement": drop, "pid": 1})), "$");
+    assert_eq!(
+        refused_at(json!({"statement": drop, "relations": ["a"]})),
+        "$"
+    );
+    assert_eq!(
+        refused_at(json!({"statement": drop, "mode": "SHARE"})),
+        "$.mode"
+    );
+    assert_eq!(refused_at(json!({"statement": 1})), "$.statement");
+}
+
+#[test]
+fn a_standing_policy_names_no_target_and_does_what_it_says() {
+    let standing = |document| parse_standing(&document, &interval, DEADLOCK_TIMEOUT);
+    let policy = standing(json!({"timeout": "5s", "preempt": ["backup"]})).unwrap();
+    assert_eq!(policy.timeout, Duration::from_secs(5));
+    assert!(standing(json!({})).is_ok());
+    for (key, value) in [
+        ("relations", json!(["a"])),
+        ("statement", json!("DROP TABLE a")),
+        ("pid", json!(1)),
+        ("mode", json!("SHARE")),
+        ("dry_run", json!(true)),
+    ] {
+        let problem = standing(json!({key: value})).unwrap_err();
+        assert_eq!(problem.path, format!("$.{key}"));
+    }
+    assert_eq!(standing(json!({"grace": 1})).unwrap_err().path, "$.grace");
+    assert_eq!(standing(json!({"graze": "1s"})).unwrap_err().path, "$");
 }
 
 #[test]

@@ -66,8 +66,19 @@ fn there_is_one_target(world: &World) {
         bad(
             format!(r#"{{"relations": ["t"], "pid": {pid}}}"#),
             "$",
-            "either \"relations\" or \"pid\"",
+            "one of \"relations\", \"statement\" and \"pid\"",
         ),
+        bad(
+            r#"{"relations": ["t"], "statement": "DROP TABLE t"}"#,
+            "$",
+            "one of \"relations\", \"statement\" and \"pid\"",
+        ),
+        bad(
+            r#"{"statement": "DROP TABLE t", "mode": "ShareLock"}"#,
+            "$.mode",
+            "worked out from the DDL",
+        ),
+        bad(r#"{"statement": ["DROP TABLE t"]}"#, "$.statement", ""),
         bad(
             format!(r#"{{"pid": {pid}, "mode": "ShareLock"}}"#),
             "$.mode",
@@ -131,7 +142,6 @@ fn an_unknown_key_is_refused_with_the_nearest_valid_one(world: &World) {
 fn keys_that_do_not_exist_yet_are_unknown(world: &World) {
     let ground = Ground::new(world);
     ground.check(&[
-        bad(r#"{"statement": "DROP TABLE t"}"#, "$", ""),
         bad(with(r#""policy": "nightly""#), "$", ""),
         bad(with(r#""label": "release 42""#), "$", ""),
     ]);

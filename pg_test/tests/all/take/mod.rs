@@ -11,9 +11,9 @@ mod lock_table;
 mod none;
 mod order;
 mod queue;
-mod rights;
+pub mod rights;
 mod savepoints;
-mod scene;
+pub mod scene;
 mod standby;
 
 use std::sync::Arc;
