@@ -5,6 +5,7 @@
 GRANT USAGE ON SCHEMA lockguard TO PUBLIC;
 GRANT SELECT ON lockguard.maintenance_rules TO PUBLIC;
 REVOKE ALL ON FUNCTION lockguard.protect_builtin_rules() FROM PUBLIC;
+REVOKE ALL ON FUNCTION lockguard.guard() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.blockers_of(regclass[], text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.preempt_maintenance(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.locks_of(text) TO PUBLIC;

@@ -5,11 +5,12 @@ use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs::{self, Effect};
 use crate::pg::datum::{self, Name, Text};
-use crate::pg::{activity, extension, interval, locks, transaction, wait};
+use crate::pg::{activity, event, extension, interval, locks, transaction, wait};
 use crate::policy::{self, Problem};
 use crate::report::{self, Row};
 use crate::rules::Rules;
 use crate::session::{Class, Session, State};
+use crate::settings;
 use crate::survey::{self, Sighting, Way};
 use pgrx::datum::{AnyElement, Array, Inet, Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
@@ -197,6 +198,29 @@ fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
     let request = policy::parse(&document, &interval::read, wait::deadlock_timeout())?;
     act::preempt(&request, transaction::outlives_statement(call))
+}
+
+/// `lockguard.guard()`, the event trigger.
+#[pg_extern(sql = false)]
+fn guard(call: pg_sys::FunctionCallInfo) {
+    or_raise(guarded(call));
+}
+
+fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
+    // Off is what it is for most: nothing else is looked at then.
+    if settings::is_empty() || !act::guard::applies() {
+        return Ok(());
+    }
+    let Some(policy) = settings::policy()? else {
+        return Ok(());
+    };
+    match event::ddl(call) {
+        Some(ddl) => act::guard::before(ddl, &policy),
+        None => Err(Error::NotAllowed {
+            message: "lockguard.guard() can only be called as an event trigger".into(),
+            hint: "It comes with the extension, as the event trigger lockguard.".into(),
+        }),
+    }
 }
 
 /// `lockguard.protect_builtin_rules()`, the trigger on `lockguard.maintenance_rules`.

@@ -12,6 +12,9 @@ pub enum Error {
     /// The policy document is not one.
     #[error("invalid lockguard policy: {}", .0.message)]
     Policy(Problem),
+    /// The setting `lockguard.policy` is no policy.
+    #[error("invalid value for parameter \"lockguard.policy\": {}", .0.message)]
+    Setting(Problem),
     /// An argument other than a policy is wrong.
     #[error("{message}")]
     Argument {
@@ -78,7 +81,7 @@ impl From<UnknownMode> for Error {
 impl Error {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
-            Error::Policy(_) | Error::Argument { .. } => {
+            Error::Policy(_) | Error::Setting(_) | Error::Argument { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
             Error::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
@@ -93,7 +96,9 @@ impl Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Error::Policy(problem) => Some(format!("At {} in the policy.", problem.path)),
+            Error::Policy(problem) | Error::Setting(problem) => {
+                Some(format!("At {} in the policy.", problem.path))
+            }
             Error::UnknownRelation { detail, .. } => detail.clone(),
             Error::NotFree { detail, .. } | Error::Deadlock { detail, .. } => Some(detail.clone()),
             Error::Argument { .. }
@@ -107,6 +112,14 @@ impl Error {
     fn hint(&self) -> Option<String> {
         match self {
             Error::Policy(problem) => problem.hint.clone(),
+            Error::Setting(problem) => Some(format!(
+                "{}It is judged at the first DDL; SET lockguard.policy = '' turns guard mode off.",
+                problem
+                    .hint
+                    .iter()
+                    .map(|hint| format!("{hint} "))
+                    .collect::<String>()
+            )),
             Error::Argument { hint, .. } => hint.clone(),
             Error::UnknownRelation { hint, .. } => hint.clone(),
             Error::NotAllowed { hint, .. }

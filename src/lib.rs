@@ -22,9 +22,16 @@ mod policy;
 mod report;
 mod rules;
 mod session;
+mod settings;
 mod survey;
 
 ::pgrx::pg_module_magic!(name, version);
+
+/// Called by the server when the library is loaded.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::define();
+}
 
 pgrx::extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 pgrx::extension_sql_file!("../sql/maintenance_rules.sql", name = "maintenance_rules");
@@ -33,4 +40,5 @@ pgrx::extension_sql_file!(
     name = "functions",
     requires = ["maintenance_rules"]
 );
+pgrx::extension_sql_file!("../sql/guard.sql", name = "guard", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);

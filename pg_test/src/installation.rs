@@ -84,6 +84,11 @@ impl Installation {
         Ok(path)
     }
 
+    /// Where its extensions' control files and scripts are.
+    pub fn extension_folder(&self) -> PathBuf {
+        below(&self.folder().join("pg"), &self.postgres().sharedir).join("extension")
+    }
+
     /// A copy of a file or folder, where the servers' account can read it.
     pub fn copy_in(&self, source: &Path) -> Result<PathBuf, Failure> {
         let folder = self.new_folder("copy")?;

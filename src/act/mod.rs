@@ -3,6 +3,7 @@
 mod account;
 mod deadlock;
 mod dry_run;
+pub mod guard;
 mod judge;
 mod progress;
 mod signal;

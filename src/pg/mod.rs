@@ -10,6 +10,7 @@ pub mod catalog;
 mod compat;
 pub mod datum;
 pub mod depend;
+pub mod event;
 pub mod extension;
 pub mod inheritance;
 pub mod interval;

@@ -24,6 +24,11 @@ pub(super) unsafe fn from_server(string: *const c_char) -> Option<String> {
     ))
 }
 
+/// The text of a string in the database's encoding.
+pub fn of(string: &CStr) -> String {
+    from_server_bytes(string.to_bytes())
+}
+
 /// The text of bytes in the database's encoding.
 pub(super) fn from_server_bytes(bytes: &[u8]) -> String {
     let encoding = database_encoding();

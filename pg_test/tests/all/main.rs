@@ -8,6 +8,7 @@ mod blockers;
 mod convoy;
 mod ddl;
 mod django;
+mod guard;
 mod harness;
 mod input;
 mod play;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         .chain(roles::trials(&world))
         .chain(take::trials(&world))
         .chain(statement::trials(&world))
+        .chain(guard::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))
         .chain(blockers::trials(&world))

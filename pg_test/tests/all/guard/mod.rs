@@ -1,0 +1,21 @@
+//! Guard mode: nothing but a setting, and each DDL statement clears its own way: a file a topic.
+
+mod dumped;
+mod setting;
+mod statements;
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+
+use crate::world::World;
+
+pub fn trials(world: &Arc<World>) -> Vec<Trial> {
+    [setting::trials, statements::trials, dumped::trials]
+        .into_iter()
+        .flat_map(|of| of(world))
+        .collect()
+}
+
+/// A table that DDL is about to lock, and an index on it.
+pub const TABLE: &str = "CREATE TABLE events (i int); CREATE INDEX events_i ON events (i)";
