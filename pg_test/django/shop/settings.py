@@ -6,6 +6,7 @@ SECRET_KEY = "a test has none"
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "field_history",
+    "catalogue",
     "shop.notices.Notices",
 ]
 DATABASES = {
@@ -16,7 +17,11 @@ DATABASES = {
         "PORT": os.environ.get("PGPORT", ""),
         "NAME": os.environ["PGDATABASE"],
         "USER": os.environ["PGUSER"],
-        "OPTIONS": {"application_name": "manage.py"},
+        "OPTIONS": {
+            "application_name": "manage.py",
+            # Such as "-c lockguard.policy=on".
+            "options": os.environ.get("SHOP_DATABASE_OPTIONS", ""),
+        },
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

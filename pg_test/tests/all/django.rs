@@ -11,6 +11,8 @@ use pg_test::{Database, Session, SlowReader, wait_until, workspace};
 
 use crate::world::{World, scenarios};
 
+mod guarded;
+
 const SOON: Duration = Duration::from_secs(20);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -23,6 +25,9 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         sqlmigrate_prints_the_call_as_written,
         a_migration_is_reversed_and_done_again,
     ]
+    .into_iter()
+    .chain(guarded::trials(world))
+    .collect()
 }
 
 /// The project, and a database that its first migration has been applied to.

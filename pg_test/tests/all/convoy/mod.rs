@@ -8,7 +8,7 @@ mod oracle;
 mod queue;
 mod shown;
 mod steady;
-mod traffic;
+pub mod traffic;
 mod yielding;
 
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::world::World;
 const LOCK: &str = "AccessExclusiveLock";
 
 /// `max_stall` where policy does not tell.
-const MAX_STALL: Duration = Duration::from_millis(100);
+pub const MAX_STALL: Duration = Duration::from_millis(100);
 
 /// What a stay may last longer, on a machine that does other things as well.
-const TOLERANCE: Duration = Duration::from_millis(50);
+pub const TOLERANCE: Duration = Duration::from_millis(50);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     [
