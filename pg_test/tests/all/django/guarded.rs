@@ -20,23 +20,25 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     ]
 }
 
-/// The migrations of the catalogue after the first; a backup of it is in the way of each.
-const MIGRATIONS: [&str; 7] = [
+/// Migrations of the catalogue; a backup of it is in the way of each.
+const MIGRATIONS: [&str; 6] = [
     "0002_add_field",
     "0003_alter_field",
-    "0004_add_index",
     "0005_add_index_concurrently",
     "0006_remove_field",
     "0007_delete_model",
     "0008_add_constraint",
 ];
 
+/// This one waits for writers alone.
+const HARMLESS: &str = "0004_add_index";
+
 /// What stands for a connection option in the project's settings.
 const OPTIONS: &str = "SHOP_DATABASE_OPTIONS";
 
 /// What the application does, over and over.
-const PAGE: &str = "SELECT name, price FROM catalogue_product WHERE id = 1 + (random() * 19000)::int; \
-     UPDATE catalogue_product SET price = price + 1 WHERE id = 1 + (random() * 19000)::int";
+const PAGE: &str = "SELECT name, price FROM catalogue_product WHERE id = (SELECT 1 + (random() * 19000)::int); \
+     UPDATE catalogue_product SET price = price + 1 WHERE id = (SELECT 1 + (random() * 19000)::int)";
 
 fn shop(world: &World) -> Shop {
     let shop = Shop::open(world);
@@ -52,7 +54,9 @@ fn shop(world: &World) -> Shop {
 
 fn every_operation_goes_through_behind_a_backup_and_the_application_hardly_notices(world: &World) {
     let shop = shop(world);
-    for migration in MIGRATIONS {
+    let mut all = MIGRATIONS.to_vec();
+    all.insert(2, HARMLESS);
+    for migration in all {
         let backup = Backup::start(&shop.database, 200_000);
         let traffic = Traffic::start(&shop.database, 4, PAGE);
         let start = Instant::now();
@@ -68,17 +72,24 @@ fn every_operation_goes_through_behind_a_backup_and_the_application_hardly_notic
             felt.worst.as_millis()
         );
         let migrated = migrated.expect_success();
-        let in_the_way = "lockguard: in the way of ";
-        assert!(migrated.stderr.contains(in_the_way), "{}", migrated.stderr);
         assert_eq!(felt.failures, 0, "{migration}");
         assert!(felt.worst < MAX_STALL + TOLERANCE, "{migration}: {felt:?}");
-        assert!(!backup.end().0.success(), "{migration}");
+        assert_eq!(
+            backup.end().0.success(),
+            migration == HARMLESS,
+            "{migration}: {}",
+            migrated.stderr
+        );
     }
 }
 
 fn without_the_option_they_wait_for_the_backup(world: &World) {
     let shop = shop(world);
     for migration in MIGRATIONS {
+        if migration == MIGRATIONS[2] {
+            shop.run(&["migrate", "catalogue", HARMLESS])
+                .expect_success();
+        }
         let mut backup = Backup::start(&shop.database, 200_000);
         let mut migrate = shop.manage(&["migrate", "catalogue", migration]);
         migrate.env(OPTIONS, "-c statement_timeout=300ms");
