@@ -8,6 +8,7 @@ mod autovacuum;
 mod behind_application;
 mod chart;
 mod figures;
+mod guard;
 mod obstacles;
 mod play;
 mod reaction;
@@ -33,13 +34,14 @@ type Table = (
     fn(&World, &mut Sheet) -> Result<(), Failure>,
 );
 
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 7] = [
     ("1", "stall", stall::run),
     ("2", "application", behind_application::run),
     ("3", "obstacles", obstacles::run),
     ("4", "steady", steady::run),
     ("5", "scale", scale::run),
     ("6", "reaction", reaction::run),
+    ("7", "guard", guard::run),
 ];
 
 fn main() -> ExitCode {
