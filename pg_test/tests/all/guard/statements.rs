@@ -24,6 +24,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         what_the_role_could_not_lock_is_cleared_all_the_same,
         an_error_of_the_statement_itself_stays_what_it_is,
         the_event_trigger_can_be_disabled,
+        should_the_library_be_missing_disabling_the_event_trigger_is_the_way_out,
         the_function_is_for_the_event_trigger_alone,
     ]
 }
@@ -53,7 +54,10 @@ fn dropping_a_table_behind_a_slow_backup_goes_through(world: &World) {
         let told = stage.migration.take_notices();
         let (first, last) = (&told[0].message, &told[told.len() - 1].message);
         for (message, begins) in [
-            (first, "lockguard: in the way of the locks of DROP TABLE on "),
+            (
+                first,
+                "lockguard: in the way of the locks of DROP TABLE on ",
+            ),
             (last, "lockguard: holds the locks of DROP TABLE on "),
         ] {
             assert!(message.starts_with(begins), "{message}");
@@ -216,6 +220,19 @@ fn the_event_trigger_can_be_disabled(world: &World) {
     stage.migration.run("SET lockguard.policy = 'nonsense'; ALTER EVENT TRIGGER lockguard DISABLE; CREATE TABLE made (i int)");
     stage.migration.run("ALTER EVENT TRIGGER lockguard ENABLE");
     stage.migration.error("CREATE TABLE made2 (i int)");
+}
+
+fn should_the_library_be_missing_disabling_the_event_trigger_is_the_way_out(world: &World) {
+    let stage = Stage::new(world, TABLE);
+    stage
+        .looker
+        .run("UPDATE pg_proc SET probin = '$libdir/gone' WHERE oid = 'lockguard.guard'::regproc");
+    let session = stage.database.session("migration");
+    for statement in ["CREATE TABLE made (i int)", "DROP EXTENSION lockguard"] {
+        assert_eq!(session.error(statement).code().code(), "58P01");
+    }
+    session.run("ALTER EVENT TRIGGER lockguard DISABLE");
+    session.run("CREATE TABLE made (i int); DROP EXTENSION lockguard");
 }
 
 fn the_function_is_for_the_event_trigger_alone(world: &World) {
