@@ -18,7 +18,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![world; random_documents_get_designed_answers]
 }
 
-const DESIGNED: [&str; 5] = ["22004", "22023", "42501", "42P01", "55P03"];
+const DESIGNED: [&str; 6] = ["22004", "22023", "42501", "42601", "42P01", "55P03"];
 
 fn random_documents_get_designed_answers(world: &World) {
     let from_environment = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
