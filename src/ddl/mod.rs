@@ -133,7 +133,7 @@ pub enum Alter {
     },
     AddConstraint(Constraint),
     ValidateConstraint(String),
-    AlterConstraint(String),
+    ChangeConstraint(String),
     DropConstraint {
         constraint: String,
         cascade: bool,

@@ -235,12 +235,6 @@ pub fn schema(name: &str) -> Option<u32> {
     (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
 }
 
-/// The relation's name alone.
-pub fn bare_name(relation: RelationId) -> Option<String> {
-    // SAFETY: a catalog look-up that answers null for an unknown OID.
-    unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(relation))) }
-}
-
 /// What `pg_attribute` says of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {

@@ -176,16 +176,14 @@ pub const PLANNER_LOCKS_PARTITIONED_INDEXES: bool = cfg!(not(feature = "pg15"));
 /// What TRUNCATE … RESTART IDENTITY locks sequences with.
 pub const RESTART_LOCK: LockMode = LockMode::AccessExclusive;
 
-/// Subcommands of ALTER TABLE that only some majors have.
-pub(super) enum AlterSubcommand {
-    SetExpression,
-}
-
-pub(super) fn alter_subcommand(subtype: pg_sys::AlterTableType::Type) -> Option<AlterSubcommand> {
-    match subtype {
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
-        pg_sys::AlterTableType::AT_SetExpression => Some(AlterSubcommand::SetExpression),
-        _ => None,
+/// Whether it is ALTER COLUMN … SET EXPRESSION, which came with 17.
+pub(super) fn sets_expression(subtype: pg_sys::AlterTableType::Type) -> bool {
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    return subtype == pg_sys::AlterTableType::AT_SetExpression;
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    {
+        _ = subtype;
+        false
     }
 }
 

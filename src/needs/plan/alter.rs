@@ -229,7 +229,7 @@ impl Plan {
                 self.add_constraint(relation, only, level, constraint)
             }
             Alter::ValidateConstraint(name) => self.validate(relation, only, level, name),
-            Alter::AlterConstraint(name) => self.alter_constraint(relation, level, name),
+            Alter::ChangeConstraint(name) => self.alter_constraint(relation, level, name),
             Alter::DropConstraint {
                 constraint,
                 cascade,
@@ -733,7 +733,7 @@ impl Plan {
     pub(super) fn link_partition(&mut self, parent: RelationId, partition: &Name) {
         let why = "its partition is dropped";
         self.names.link(partition, parent, why);
-        for member in reach::default_partition(parent) {
+        if let Some(member) = reach::default_partition(parent) {
             self.names.link(partition, member, why);
         }
         for key in depend::constraints(parent)

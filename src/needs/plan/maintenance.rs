@@ -170,9 +170,7 @@ impl Plan {
         }
         if analyzes {
             self.lock(relation, ShareUpdateExclusive, "analyzed");
-            if storage {
-                self.lock_indexes(relation, AccessShare, "which is analyzed");
-            } else if catalog::PLANNER_LOCKS_PARTITIONED_INDEXES {
+            if storage || catalog::PLANNER_LOCKS_PARTITIONED_INDEXES {
                 self.lock_indexes(relation, AccessShare, "which is analyzed");
             }
             for child in reach::below(relation) {

@@ -90,7 +90,7 @@ impl Plan {
         if mode.conflicts().is_subset_of(*known) {
             return;
         }
-        if !catalog::relation(relation).is_some_and(|facts| !facts.is_catalog) {
+        if catalog::relation(relation).is_none_or(|facts| facts.is_catalog) {
             return;
         }
         *known = known.union(mode.conflicts());

@@ -12,7 +12,6 @@ pub const SEQUENCE: u8 = b'S';
 pub const VIEW: u8 = b'v';
 pub const MATERIALIZED_VIEW: u8 = b'm';
 pub const COMPOSITE: u8 = b'c';
-pub const FOREIGN: u8 = b'f';
 
 pub fn kind(relation: RelationId) -> u8 {
     catalog::relation(relation).map_or(0, |facts| facts.kind)

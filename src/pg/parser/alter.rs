@@ -4,7 +4,7 @@ use super::{create, drop, node, other, query, rewrite};
 use crate::ddl::{Alter, Kind, Name, Part, Statement};
 use crate::lock::LockMode;
 use crate::pg::compat;
-use pgrx::pg_sys::{self, AlterTableType::*, ObjectType::*};
+use pgrx::pg_sys::{self, AlterTableType as at, ObjectType::*};
 
 /// # Safety
 /// A raw parse tree.
@@ -38,20 +38,18 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
         let name = || node::string(command.name).unwrap_or_default();
         let partition = || command.def.cast::<pg_sys::PartitionCmd>();
         let cascade = command.behavior == pg_sys::DropBehavior::DROP_CASCADE;
-        if let Some(special) = compat::alter_subcommand(command.subtype) {
-            return match special {
-                compat::AlterSubcommand::SetExpression => Alter::SetExpression { column: name() },
-            };
+        if compat::sets_expression(command.subtype) {
+            return Alter::SetExpression { column: name() };
         }
         match command.subtype {
-            AT_AddColumn | AT_AddColumnToView => {
+            at::AT_AddColumn | at::AT_AddColumnToView => {
                 Alter::AddColumn(create::column(&*command.def.cast()))
             }
-            AT_DropColumn => Alter::DropColumn {
+            at::AT_DropColumn => Alter::DropColumn {
                 column: name(),
                 cascade,
             },
-            AT_AlterColumnType => {
+            at::AT_AlterColumnType => {
                 let definition: *mut pg_sys::ColumnDef = command.def.cast();
                 let column = name();
                 let rewrites = rewrite::by_type(
@@ -62,61 +60,67 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
                 );
                 Alter::ColumnType { column, rewrites }
             }
-            AT_ColumnDefault => Alter::Column {
+            at::AT_ColumnDefault => Alter::Column {
                 column: name(),
                 references: query::references(&[command.def]),
             },
-            AT_SetStatistics => Alter::Column {
+            at::AT_SetStatistics => Alter::Column {
                 column: name(),
                 references: vec![],
             },
-            AT_SetStorage => Alter::ColumnStorage {
+            at::AT_SetStorage => Alter::ColumnStorage {
                 column: name(),
                 inherits: true,
             },
-            AT_SetCompression => Alter::ColumnStorage {
+            at::AT_SetCompression => Alter::ColumnStorage {
                 column: name(),
                 inherits: false,
             },
-            AT_DropNotNull => Alter::DropNotNull { column: name() },
-            AT_SetNotNull => Alter::SetNotNull { column: name() },
-            AT_DropExpression => Alter::DropExpression { column: name() },
-            AT_AddIdentity | AT_SetIdentity => Alter::Identity { column: name() },
-            AT_DropIdentity => Alter::DropIdentity { column: name() },
-            AT_AddConstraint => {
+            at::AT_DropNotNull => Alter::DropNotNull { column: name() },
+            at::AT_SetNotNull => Alter::SetNotNull { column: name() },
+            at::AT_DropExpression => Alter::DropExpression { column: name() },
+            at::AT_AddIdentity | at::AT_SetIdentity => Alter::Identity { column: name() },
+            at::AT_DropIdentity => Alter::DropIdentity { column: name() },
+            at::AT_AddConstraint => {
                 Alter::AddConstraint(create::constraint(&*command.def.cast(), None))
             }
-            AT_AlterConstraint => {
-                Alter::AlterConstraint(compat::altered_constraint(command.def).unwrap_or_default())
+            at::AT_AlterConstraint => {
+                Alter::ChangeConstraint(compat::altered_constraint(command.def).unwrap_or_default())
             }
-            AT_ValidateConstraint => Alter::ValidateConstraint(name()),
-            AT_DropConstraint => Alter::DropConstraint {
+            at::AT_ValidateConstraint => Alter::ValidateConstraint(name()),
+            at::AT_DropConstraint => Alter::DropConstraint {
                 constraint: name(),
                 cascade,
             },
-            AT_EnableTrig | AT_EnableAlwaysTrig | AT_EnableReplicaTrig | AT_DisableTrig
-            | AT_EnableTrigAll | AT_DisableTrigAll | AT_EnableTrigUser | AT_DisableTrigUser => {
-                Alter::Triggers
-            }
-            AT_ClusterOn => Alter::ClusterOn(name()),
-            AT_ReplicaIdentity => {
+            at::AT_EnableTrig
+            | at::AT_EnableAlwaysTrig
+            | at::AT_EnableReplicaTrig
+            | at::AT_DisableTrig
+            | at::AT_EnableTrigAll
+            | at::AT_DisableTrigAll
+            | at::AT_EnableTrigUser
+            | at::AT_DisableTrigUser => Alter::Triggers,
+            at::AT_ClusterOn => Alter::ClusterOn(name()),
+            at::AT_ReplicaIdentity => {
                 let identity: *mut pg_sys::ReplicaIdentityStmt = command.def.cast();
                 match node::string((*identity).name) {
                     Some(index) => Alter::ReplicaIdentityIndex(index),
                     None => Alter::Itself,
                 }
             }
-            AT_SetLogged | AT_SetUnLogged => Alter::Persistence {
-                logged: command.subtype == AT_SetLogged,
+            at::AT_SetLogged | at::AT_SetUnLogged => Alter::Persistence {
+                logged: command.subtype == at::AT_SetLogged,
             },
-            AT_SetAccessMethod => Alter::AccessMethod(node::string(command.name)),
-            AT_SetTableSpace => Alter::Tablespace(name()),
-            AT_SetRelOptions | AT_ResetRelOptions | AT_ReplaceRelOptions => Alter::Options,
-            AT_AddInherit => Alter::Inherit(node::name(command.def.cast())),
-            AT_DropInherit => Alter::NoInherit(node::name(command.def.cast())),
-            AT_AddOf => Alter::Of(node::type_id(command.def.cast())),
-            AT_ChangeOwner => Alter::Owner(node::role(command.newowner)),
-            AT_AttachPartition => {
+            at::AT_SetAccessMethod => Alter::AccessMethod(node::string(command.name)),
+            at::AT_SetTableSpace => Alter::Tablespace(name()),
+            at::AT_SetRelOptions | at::AT_ResetRelOptions | at::AT_ReplaceRelOptions => {
+                Alter::Options
+            }
+            at::AT_AddInherit => Alter::Inherit(node::name(command.def.cast())),
+            at::AT_DropInherit => Alter::NoInherit(node::name(command.def.cast())),
+            at::AT_AddOf => Alter::Of(node::type_id(command.def.cast())),
+            at::AT_ChangeOwner => Alter::Owner(node::role(command.newowner)),
+            at::AT_AttachPartition => {
                 let command = &*partition();
                 // An index has no bounds.
                 match command.bound.as_ref() {
@@ -127,11 +131,13 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
                     None => Alter::AttachIndex(node::name(command.name)),
                 }
             }
-            AT_DetachPartition => Alter::Detach {
+            at::AT_DetachPartition => Alter::Detach {
                 partition: node::name((*partition()).name),
                 concurrently: (*partition()).concurrent,
             },
-            AT_DetachPartitionFinalize => Alter::DetachFinalize(node::name((*partition()).name)),
+            at::AT_DetachPartitionFinalize => {
+                Alter::DetachFinalize(node::name((*partition()).name))
+            }
             _ => Alter::Itself,
         }
     }

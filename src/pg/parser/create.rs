@@ -131,6 +131,7 @@ pub unsafe fn table(statement: &pg_sys::CreateStmt) -> Statement {
     let mut created = CreateTable {
         // SAFETY: as promised.
         name: unsafe { node::name(statement.relation) },
+        // SAFETY: as promised.
         parents: unsafe { node::names(statement.inhRelations) },
         is_partition: !statement.partbound.is_null(),
         // SAFETY: checked for null.
@@ -358,8 +359,8 @@ pub unsafe fn schema(statement: &pg_sys::CreateSchemaStmt) -> Statement {
 /// # Safety
 /// A raw parse tree.
 pub unsafe fn publication(statement: &pg_sys::CreatePublicationStmt) -> Statement {
-    // SAFETY: as promised.
     Statement::Publication {
+        // SAFETY: as promised.
         names: unsafe { other::published(statement.pubobjects) },
     }
 }

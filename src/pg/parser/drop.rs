@@ -81,7 +81,7 @@ pub unsafe fn roles(list: *mut pg_sys::List) -> Vec<u32> {
     }
 }
 
-pub fn relation_kind(kind: pg_sys::ObjectType::Type) -> Option<Kind> {
+pub fn relation_kind(kind: Type) -> Option<Kind> {
     Some(match kind {
         OBJECT_TABLE => Kind::Table,
         OBJECT_INDEX => Kind::Index,
@@ -93,7 +93,7 @@ pub fn relation_kind(kind: pg_sys::ObjectType::Type) -> Option<Kind> {
     })
 }
 
-pub fn part(kind: pg_sys::ObjectType::Type) -> Option<Part> {
+pub fn part(kind: Type) -> Option<Part> {
     Some(match kind {
         OBJECT_COLUMN | OBJECT_ATTRIBUTE => Part::Column,
         OBJECT_TABCONSTRAINT => Part::Constraint,
@@ -108,10 +108,7 @@ pub fn part(kind: pg_sys::ObjectType::Type) -> Option<Part> {
 ///
 /// # Safety
 /// `object` is what the parser names that kind of object by.
-pub unsafe fn address(
-    kind: pg_sys::ObjectType::Type,
-    object: *mut pg_sys::Node,
-) -> Option<Address> {
+pub unsafe fn address(kind: Type, object: *mut pg_sys::Node) -> Option<Address> {
     // SAFETY: catalog look-ups that answer 0 for what is not there.
     unsafe {
         let list: *mut pg_sys::List = object.cast();

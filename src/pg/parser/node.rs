@@ -10,12 +10,9 @@ use std::ffi::c_char;
 /// # Safety
 /// `list` is null or such a list, which outlives the iterator.
 pub unsafe fn elements<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
-    // SAFETY: as promised; a list has as many cells as it says.
-    let length = if list.is_null() {
-        0
-    } else {
-        unsafe { (*list).length }
-    };
+    // SAFETY: as promised.
+    let length = unsafe { list.as_ref() }.map_or(0, |list| list.length);
+    // SAFETY: a list has as many cells as it says.
     (0..length).map(move |i| unsafe { (*(*list).elements.add(i as usize)).ptr_value.cast() })
 }
 

@@ -3,14 +3,13 @@
 use super::{drop, node, query};
 use crate::ddl::{Name, Part, Reach, Reference, Statement};
 use crate::lock::LockMode;
-use crate::pg::compat;
-use pgrx::pg_sys::{self, NodeTag::*, ObjectType::*};
+use pgrx::pg_sys::{self, ObjectType::*};
 
 /// COMMENT and SECURITY LABEL.
 ///
 /// # Safety
 /// What the parser names that kind of object by.
-pub unsafe fn describe(kind: pg_sys::ObjectType::Type, object: *mut pg_sys::Node) -> Statement {
+pub unsafe fn describe(kind: Type, object: *mut pg_sys::Node) -> Statement {
     // SAFETY: as promised: relations and what is on them are named by a list of strings.
     unsafe {
         if drop::relation_kind(kind).is_some() {
@@ -36,8 +35,8 @@ pub unsafe fn grant(statement: &pg_sys::GrantStmt) -> Statement {
     let is_relation = matches!(statement.objtype, OBJECT_TABLE | OBJECT_SEQUENCE);
     let by_name = statement.targtype == pg_sys::GrantTargetType::ACL_TARGET_OBJECT;
     match is_relation && by_name {
-        // SAFETY: relations are range variables.
         true => Statement::Grant {
+            // SAFETY: relations are range variables.
             names: unsafe { node::names(statement.objects) },
         },
         false => Statement::Nothing,
@@ -238,19 +237,5 @@ pub unsafe fn published(objects: *mut pg_sys::List) -> Vec<Name> {
             .filter(|object| !(**object).pubtable.is_null())
             .map(|object| node::name((*(*object).pubtable).relation))
             .collect()
-    }
-}
-
-/// What ALTER TABLE … ALTER CONSTRAINT names.
-///
-/// # Safety
-/// The definition of that subcommand.
-pub unsafe fn constraint_name(definition: *mut pg_sys::Node) -> Option<String> {
-    // SAFETY: as promised.
-    unsafe {
-        match node::is(definition, T_Constraint) {
-            true => node::string((*definition.cast::<pg_sys::Constraint>()).conname),
-            false => compat::altered_constraint(definition),
-        }
     }
 }

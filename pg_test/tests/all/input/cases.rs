@@ -127,7 +127,11 @@ fn an_unknown_key_is_refused_with_the_nearest_valid_one(world: &World) {
             "$",
             "Perhaps you meant \"on_timeout\".",
         ),
-        bad(with(r#""zzz": 1"#), "$", "Valid are: relations, statement, pid, mode"),
+        bad(
+            with(r#""zzz": 1"#),
+            "$",
+            "Valid are: relations, statement, pid, mode",
+        ),
         bad(with(r#""": 1"#), "$", "Valid are: "),
         bad(with("\"\\u0001\\n\\\"\": 1"), "$", "Valid are: "),
         bad(with(r#""größe": 1"#), "$", "Valid are: "),
