@@ -50,6 +50,8 @@ impl Holder {
                 let sql = format!("CLUSTER {name} USING {}", unqualified(index_name));
                 step(oid, Mode::ACCESS_EXCLUSIVE, sql);
             }
+            // Nothing takes it alone and leaves it as it is.
+            ('c', _) => {}
             (kind, _) => {
                 let sql = exclusively(name, kind, &relation.owner);
                 step(oid, Mode::ACCESS_EXCLUSIVE, sql);

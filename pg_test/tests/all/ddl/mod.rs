@@ -4,10 +4,14 @@
 //! contain the text (or whose family is called so); `LOCKGUARD_DDL_RECORD=path` writes down what the server locked.
 
 mod corpus;
+mod fuzz;
+mod gates;
+mod growth;
 mod holders;
 mod inside;
 mod judge;
 mod outside;
+mod random;
 mod relations;
 
 use std::sync::Arc;
@@ -39,6 +43,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         world;
         locks_of_says_what_a_statement_then_locks,
         locks_of_says_what_a_statement_outside_a_transaction_block_then_locks,
+        locks_of_says_what_a_random_script_on_a_random_schema_then_locks,
+        locks_of_answers_or_refuses_whatever_it_is_asked,
     ]
 }
 
@@ -56,6 +62,18 @@ fn locks_of_says_what_a_statement_outside_a_transaction_block_then_locks(world: 
     tally.report();
 }
 
+fn locks_of_says_what_a_random_script_on_a_random_schema_then_locks(world: &World) {
+    let (cluster, database) = prepare(world);
+    let mut tally = Tally::new("random");
+    random::compare(&cluster, &database, &mut tally);
+    tally.report();
+}
+
+fn locks_of_answers_or_refuses_whatever_it_is_asked(world: &World) {
+    let (_cluster, database) = prepare(world);
+    fuzz::fuzz(&database);
+}
+
 /// A server with the roles and the tablespace of the schema, and a database with the schema in it.
 fn prepare(world: &World) -> (Cluster, Database) {
     let cluster = world.start_cluster(SETTINGS);
@@ -69,6 +87,11 @@ fn prepare(world: &World) -> (Cluster, Database) {
         database.ask(command);
     }
     database.session("schema").run(SCHEMA);
+    if let Ok(p) = std::env::var("STUB") {
+        database
+            .session("schema")
+            .run(&std::fs::read_to_string(p).unwrap());
+    }
     (cluster, database)
 }
 
@@ -77,4 +100,13 @@ fn quiet_session(database: &Database, name: &str) -> Session {
     database
         .connect(SessionOptions::named(name).set("client_min_messages", "error"))
         .unwrap()
+}
+
+/// A number from the environment.
+fn setting(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    match value.parse() {
+        Ok(number) => Some(number),
+        Err(_) => panic!("{name} must be a number, not {value:?}"),
+    }
 }

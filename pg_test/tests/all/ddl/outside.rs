@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use pg_test::{Cluster, Database, Rows, Session};
 
 use super::corpus::{self, Entry};
+use super::gates::Gate;
 use super::holders::Holder;
 use super::judge::{Observation, Prediction, Tally, predict};
 use super::quiet_session;
 use super::relations::{Relations, number};
 use crate::truth::mode::Mode;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Compares every entry, each in a copy of the database.
 pub fn compare_all(cluster: &Cluster, original: &Database, tally: &mut Tally) {
@@ -87,6 +88,7 @@ fn watch(
         .filter(|(oid, _)| !predicted.iter().any(|row| row.relation == **oid));
     let rest = Holder::of_all(database, rest.map(|(oid, relation)| (*oid, relation)));
     let observer = quiet_session(database, "observer");
+    let mut gates = Gate::all(database);
     let mut all: Vec<Holder> = holders.into_values().chain([rest]).collect();
 
     let mut observed = Observation::default();
@@ -99,7 +101,7 @@ fn watch(
             pid = session.pid()
         ));
         note(&mut observed, relations, &seen);
-        make_way(&mut all, &seen);
+        make_way(database, &mut all, &mut gates, &seen);
         assert!(started.elapsed() < PATIENCE, "{statement} hangs: {seen:#?}");
     }
     running
@@ -124,12 +126,15 @@ fn note(observed: &mut Observation, relations: &Relations, seen: &Rows) {
 }
 
 /// Has whoever is waited for give way: in the mode that is asked for, or altogether.
-fn make_way(holders: &mut [Holder], seen: &Rows) {
+fn make_way(database: &Database, holders: &mut [Holder], gates: &mut [Gate], seen: &Rows) {
     let Some(wait) = seen.iter().find(|row| row.text("granted") == "f") else {
         return;
     };
     let pids = wait.text("holders").trim_matches(['{', '}']);
     let pids: Vec<i32> = pids.split(',').filter_map(|pid| pid.parse().ok()).collect();
+    for gate in gates.iter_mut().filter(|gate| gate.is_kept_by(&pids)) {
+        gate.let_through(database);
+    }
     for holder in holders.iter_mut().filter(|one| pids.contains(&one.pid())) {
         match wait.get("relation") {
             Some(relation) if wait.text("locktype") == "relation" => {
