@@ -41,11 +41,11 @@ impl Gate {
     }
 
     /// Lets those who wait come through, and none after them.
-    pub fn let_through(&mut self, database: &Database) {
+    pub fn let_through(&mut self, observer: &Session) {
         // The other one stands in line behind them first.
         let closing = self.other.spawn(self.close());
         wait_until("the gate is about to close again", PATIENCE, || {
-            let waits = database.ask(&format!(
+            let waits = observer.run(&format!(
                 "SELECT count(*) FROM pg_locks WHERE pid = {} AND NOT granted",
                 self.other.pid()
             ));

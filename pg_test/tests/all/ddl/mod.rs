@@ -87,11 +87,6 @@ fn prepare(world: &World) -> (Cluster, Database) {
         database.ask(command);
     }
     database.session("schema").run(SCHEMA);
-    if let Ok(p) = std::env::var("STUB") {
-        database
-            .session("schema")
-            .run(&std::fs::read_to_string(p).unwrap());
-    }
     (cluster, database)
 }
 

@@ -17,7 +17,7 @@ use super::quiet_session;
 use super::relations::{Relations, number};
 use crate::truth::mode::Mode;
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Compares every entry, each in a copy of the database.
 pub fn compare_all(cluster: &Cluster, original: &Database, tally: &mut Tally) {
@@ -27,12 +27,14 @@ pub fn compare_all(cluster: &Cluster, original: &Database, tally: &mut Tally) {
             "CREATE DATABASE {copy} TEMPLATE {}",
             original.name()
         ));
-        compare(&cluster.database(&copy), &entry, tally);
+        // From elsewhere: a statement may lock the catalogs here.
+        let observer = quiet_session(original, "observer");
+        compare(&cluster.database(&copy), &observer, &entry, tally);
         original.ask(&format!("DROP DATABASE {copy} WITH (FORCE)"));
     }
 }
 
-fn compare(database: &Database, entry: &Entry, tally: &mut Tally) {
+fn compare(database: &Database, observer: &Session, entry: &Entry, tally: &mut Tally) {
     let session = quiet_session(database, "watched");
     let relations = Relations::existing(&session);
     let statements = entry.statements();
@@ -53,7 +55,14 @@ fn compare(database: &Database, entry: &Entry, tally: &mut Tally) {
     };
     match predict(&session, &relations, &entry) {
         Err(error) => tally.fail(&entry, &format!("locks_of: {error}")),
-        Ok(predicted) => match watch(database, &session, &relations, &entry.text, &predicted) {
+        Ok(predicted) => match watch(
+            database,
+            observer,
+            &session,
+            &relations,
+            &entry.text,
+            &predicted,
+        ) {
             Ok(observed) => tally.compare(&relations, &entry, &predicted, &observed),
             Err(error) => tally.fail(&entry, &format!("the statement: {error}")),
         },
@@ -63,6 +72,7 @@ fn compare(database: &Database, entry: &Entry, tally: &mut Tally) {
 /// Runs the statement against the holders, and says what it asked for.
 fn watch(
     database: &Database,
+    observer: &Session,
     session: &Session,
     relations: &Relations,
     statement: &str,
@@ -87,7 +97,6 @@ fn watch(
         .iter()
         .filter(|(oid, _)| !predicted.iter().any(|row| row.relation == **oid));
     let rest = Holder::of_all(database, rest.map(|(oid, relation)| (*oid, relation)));
-    let observer = quiet_session(database, "observer");
     let mut gates = Gate::all(database);
     let mut all: Vec<Holder> = holders.into_values().chain([rest]).collect();
 
@@ -101,7 +110,7 @@ fn watch(
             pid = session.pid()
         ));
         note(&mut observed, relations, &seen);
-        make_way(database, &mut all, &mut gates, &seen);
+        make_way(observer, &mut all, &mut gates, &seen);
         assert!(started.elapsed() < PATIENCE, "{statement} hangs: {seen:#?}");
     }
     running
@@ -126,14 +135,14 @@ fn note(observed: &mut Observation, relations: &Relations, seen: &Rows) {
 }
 
 /// Has whoever is waited for give way: in the mode that is asked for, or altogether.
-fn make_way(database: &Database, holders: &mut [Holder], gates: &mut [Gate], seen: &Rows) {
+fn make_way(observer: &Session, holders: &mut [Holder], gates: &mut [Gate], seen: &Rows) {
     let Some(wait) = seen.iter().find(|row| row.text("granted") == "f") else {
         return;
     };
     let pids = wait.text("holders").trim_matches(['{', '}']);
     let pids: Vec<i32> = pids.split(',').filter_map(|pid| pid.parse().ok()).collect();
     for gate in gates.iter_mut().filter(|gate| gate.is_kept_by(&pids)) {
-        gate.let_through(database);
+        gate.let_through(observer);
     }
     for holder in holders.iter_mut().filter(|one| pids.contains(&one.pid())) {
         match wait.get("relation") {
