@@ -278,6 +278,8 @@ pub struct IndexFacts {
     pub is_unique: bool,
     pub is_primary: bool,
     pub is_valid: bool,
+    /// It is that of an exclusion constraint.
+    pub excludes: bool,
     /// The numbers of its key columns; 0 for an expression.
     pub keys: Vec<i16>,
 }
@@ -296,6 +298,7 @@ pub fn index(id: RelationId) -> Option<IndexFacts> {
             is_unique: (*index).indisunique,
             is_primary: (*index).indisprimary,
             is_valid: (*index).indisvalid,
+            excludes: (*index).indisexclusion,
             keys: (*index)
                 .indkey
                 .values

@@ -17,6 +17,12 @@ const BY_OID: Index = Index {
     index: 2662,
 };
 
+/// `pg_index` by the index.
+const BY_INDEX: Index = Index {
+    catalog: 2610,
+    index: 2679,
+};
+
 /// A tablespace as `pg_class` has it: 0 for the database's own.
 fn number(name: &str) -> Option<u32> {
     let name = CString::new(text::to_server(name)).ok()?;
@@ -88,6 +94,13 @@ pub fn reindexed(schema: Option<u32>) -> Vec<RelationId> {
         .into_iter()
         .filter(|id| schema.is_none() || relation(*id).map(|facts| facts.schema) == schema)
         .collect()
+}
+
+/// What CLUSTER without a table works through.
+pub fn clustered() -> Vec<RelationId> {
+    let found = rows(BY_INDEX, &[], ["indrelid", "indisclustered"]);
+    let marked = found.into_iter().filter(|[_, marked]| *marked != 0);
+    marked.map(|[table, _]| table as u32).collect()
 }
 
 fn of_kinds(kinds: &[u8]) -> Vec<RelationId> {

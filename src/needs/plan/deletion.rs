@@ -56,7 +56,8 @@ impl Plan {
     }
 
     fn drop_concurrently(&mut self, index: RelationId) {
-        self.lock(index, ShareUpdateExclusive, "dropped concurrently");
+        // At the end, once nobody uses it any more.
+        self.lock(index, AccessExclusive, "dropped concurrently");
         if let Some(table) = catalog::table_of_index(index) {
             let why = format!("table of the index {}", reach::name(index));
             self.lock(table, ShareUpdateExclusive, why);

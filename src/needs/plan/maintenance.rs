@@ -1,6 +1,6 @@
 //! TRUNCATE, LOCK TABLE, VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH.
 
-use super::reach::{self, MATERIALIZED_VIEW, PARTITIONED, TABLE, VIEW};
+use super::reach::{self, MATERIALIZED_VIEW, PARTITIONED, PARTITIONED_INDEX, TABLE, VIEW};
 use super::{Effect, Plan};
 use crate::ddl::{Name, Reach, Statement};
 use crate::lock::LockMode::{self, *};
@@ -121,8 +121,10 @@ impl Plan {
 
     fn cluster(&mut self, name: Option<&Name>, index: Option<&str>) {
         let Some(name) = name else {
-            return self
-                .unseen("every table that was clustered before is clustered again, one by one");
+            for table in tablespace::clustered() {
+                self.cluster_one(table, "clustered on an index before");
+            }
+            return;
         };
         let Some(relation) = self.find(name) else {
             return;
@@ -133,13 +135,17 @@ impl Plan {
         }
         for member in reach::family(relation, reach::kind(relation) != PARTITIONED) {
             if reach::kind(member) != PARTITIONED {
-                self.lock_composites(member);
-                self.lock(member, AccessExclusive, "clustered");
-                self.lock_storage(member, AccessExclusive, "which is clustered");
+                self.cluster_one(member, "clustered");
             } else if let Some(index) = index.and_then(|index| self.index_of(relation, index)) {
-                self.lock(index, AccessExclusive, "to be clustered on");
+                self.lock(index, AccessShare, "to be clustered on");
             }
         }
+    }
+
+    fn cluster_one(&mut self, table: RelationId, why: &str) {
+        self.lock_composites(table);
+        self.lock(table, AccessExclusive, why);
+        self.lock_storage(table, AccessExclusive, "which is clustered");
     }
 
     fn vacuum(
@@ -152,11 +158,19 @@ impl Plan {
         toast: bool,
     ) {
         let storage = reach::kind(relation) != PARTITIONED;
-        if vacuums && full && storage {
+        if vacuums && !storage {
+            // It has nothing to vacuum, which is found out when it is open.
+            let mode = if full {
+                AccessExclusive
+            } else {
+                ShareUpdateExclusive
+            };
+            self.lock(relation, mode, "named, or one of those to vacuum");
+        } else if vacuums && full {
             self.lock_composites(relation);
             self.lock(relation, AccessExclusive, "vacuumed in full");
             self.lock_storage(relation, AccessExclusive, "which is vacuumed in full");
-        } else if vacuums && storage {
+        } else if vacuums {
             if main {
                 self.lock(relation, ShareUpdateExclusive, "vacuumed");
                 self.lock_indexes(relation, RowExclusive, "which is vacuumed");
@@ -189,25 +203,20 @@ impl Plan {
                 let Some(index) = self.find(name) else {
                     return;
                 };
-                for member in reach::family(index, false) {
-                    let Some(table) = catalog::table_of_index(member) else {
-                        continue;
-                    };
-                    match concurrently {
-                        true => self.reindex_concurrently(table, &[member]),
-                        false => {
-                            self.lock(table, Share, "its index is rebuilt");
-                            self.lock(member, AccessExclusive, "rebuilt");
-                        }
-                    }
+                self.reindex_index(index, concurrently);
+                for member in self.lock_below(index) {
+                    self.reindex_index(member, concurrently);
                 }
             }
             Reach::Table(name) => {
                 let Some(relation) = self.find(name) else {
                     return;
                 };
-                for member in reach::family(relation, reach::kind(relation) != PARTITIONED) {
-                    self.reindex_table(member, concurrently);
+                self.reindex_table(relation, concurrently);
+                if reach::kind(relation) == PARTITIONED {
+                    for member in self.lock_below(relation) {
+                        self.reindex_table(member, concurrently);
+                    }
                 }
             }
             Reach::Schema(schema) => {
@@ -224,10 +233,39 @@ impl Plan {
         }
     }
 
+    /// What hangs below a partitioned relation is listed first (`ReindexPartitions` in `indexcmds.c`), and
+    /// then rebuilt as far as it has storage.
+    fn lock_below(&mut self, relation: RelationId) -> Vec<RelationId> {
+        let mut below = reach::below(relation);
+        for member in &below {
+            let why = format!("part of {}", reach::name(relation));
+            self.lock(*member, Share, why);
+        }
+        below.retain(|member| !matches!(reach::kind(*member), PARTITIONED | PARTITIONED_INDEX));
+        below
+    }
+
+    fn reindex_index(&mut self, index: RelationId, concurrently: bool) {
+        let Some(table) = catalog::table_of_index(index) else {
+            return;
+        };
+        match concurrently {
+            true => self.reindex_concurrently(table, &[index]),
+            false => {
+                self.lock(table, Share, "its index is rebuilt");
+                self.lock(index, AccessExclusive, "rebuilt");
+            }
+        }
+    }
+
     fn reindex_table(&mut self, relation: RelationId, concurrently: bool) {
         let toast = catalog::relation(relation).and_then(|facts| facts.toast);
         if concurrently {
-            self.reindex_concurrently(relation, &reach::indexes(relation));
+            let own = match reach::kind(relation) {
+                PARTITIONED => vec![],
+                _ => reach::indexes(relation),
+            };
+            self.reindex_concurrently(relation, &own);
             if let Some(toast) = toast {
                 self.reindex_concurrently(toast, &reach::indexes(toast));
             }
@@ -251,12 +289,20 @@ impl Plan {
     }
 
     fn reindex_concurrently(&mut self, table: RelationId, indexes: &[RelationId]) {
+        self.lock(table, ShareUpdateExclusive, "its indexes are rebuilt");
         if reach::kind(table) == PARTITIONED {
+            for index in indexes {
+                self.lock(*index, ShareUpdateExclusive, "its parts are rebuilt");
+            }
             return;
         }
-        self.lock(table, ShareUpdateExclusive, "its indexes are rebuilt");
         for index in indexes {
-            self.lock(*index, ShareUpdateExclusive, "rebuilt");
+            // One that excludes is passed over; of the others the old one goes, once nobody uses it.
+            let (mode, why) = match catalog::index(*index).is_some_and(|facts| facts.excludes) {
+                true => (ShareUpdateExclusive, "looked at"),
+                false => (AccessExclusive, "rebuilt, then dropped"),
+            };
+            self.lock(*index, mode, why);
         }
         let why = "waits until no transaction uses the table's indexes as they were";
         self.note(Some(table), Effect::AwaitLockers(AccessExclusive), why);
