@@ -380,7 +380,8 @@ pub struct CreateTable {
     pub parents: Vec<Name>,
     pub is_partition: bool,
     pub is_default: bool,
-    pub likes: Vec<Name>,
+    /// Tables copied from, and whether the defaults of their columns are.
+    pub likes: Vec<(Name, bool)>,
     pub of_type: Option<u32>,
     pub columns: Vec<Column>,
     pub constraints: Vec<Constraint>,

@@ -126,7 +126,7 @@ impl Plan {
                 } = constraint
                     && let Some(referenced) = self.find(table)
                 {
-                    self.read_planned(referenced, "read to check the foreign key");
+                    self.read_for_key(referenced, "read to check the foreign key");
                 }
             }
             Alter::Inherit(parent) => {
@@ -152,7 +152,7 @@ impl Plan {
             {
                 self.reference(table, referenced, None);
                 if let Some(found) = self.find(table) {
-                    for member in reach::family(found, false) {
+                    for member in reach::parts(found) {
                         self.names
                             .link(of, member, "referenced by a foreign key that is dropped");
                     }
@@ -319,7 +319,7 @@ impl Plan {
                 if let Some(partition) = self.find(partition) {
                     self.lock(partition, AccessExclusive, "detached");
                     self.detach_indexes(partition);
-                    self.detach_foreign_keys(relation, partition);
+                    self.detach_foreign_keys(partition);
                 }
             }
             Alter::AttachIndex(index) => self.attach_index(relation, index),
@@ -411,6 +411,7 @@ impl Plan {
                 // A column that is null everywhere needs no check.
                 let from = column.has_default.then_some(relation);
                 self.reference(table, referenced, from);
+                self.made_key(relation, table);
             }
         }
     }
@@ -430,13 +431,11 @@ impl Plan {
             if rewrites {
                 self.rewrite(member, AccessExclusive);
             }
-            for sequence in depend::owned_sequences(member, Some(found.number)) {
-                let mode = if found.identity {
-                    ShareRowExclusive
-                } else {
-                    AccessShare
-                };
-                self.lock(sequence, mode, format!("sequence of the column {column}"));
+            if found.identity {
+                for sequence in depend::owned_sequences(member, Some(found.number)) {
+                    let why = format!("sequence of the column {column}");
+                    self.lock(sequence, ShareRowExclusive, why);
+                }
             }
             let on = Address {
                 class: class::CLASS,
@@ -457,6 +456,12 @@ impl Plan {
                         }
                     }
                     class::CONSTRAINT => self.rebuilt(dependent.object, member, column),
+                    class::ATTRIBUTE_DEFAULT => {
+                        for named in depend::named_by(dependent) {
+                            let why = format!("named in the default of the column {column}");
+                            self.lock(named, AccessShare, why);
+                        }
+                    }
                     _ => (),
                 }
             }
@@ -482,7 +487,7 @@ impl Plan {
                     AccessShare,
                     format!("index that foreign key {name} needs"),
                 );
-                for member in reach::family(found.referenced, false) {
+                for member in reach::parts(found.referenced) {
                     self.lock(
                         member,
                         ShareRowExclusive,
@@ -578,6 +583,7 @@ impl Plan {
                 self.lock_family(relation, false, level, "altered");
                 let from = (!not_valid).then_some(relation);
                 self.reference(table, referenced, from);
+                self.made_key(relation, table);
             }
             Constraint::Other => (),
         }
@@ -723,7 +729,7 @@ impl Plan {
                 .into_iter()
                 .filter(|key| key.kind == b'f')
             {
-                self.read_planned(key.referenced, "read to check the foreign key");
+                self.read_for_key(key.referenced, "read to check the foreign key");
             }
             self.link_partition(parent, partition);
         }
@@ -740,7 +746,7 @@ impl Plan {
             .into_iter()
             .filter(|key| key.kind == b'f')
         {
-            for member in reach::family(key.referenced, false) {
+            for member in reach::parts(key.referenced) {
                 self.names.link(
                     partition,
                     member,
@@ -751,7 +757,7 @@ impl Plan {
         for key in depend::referencing(parent) {
             for member in reach::family(parent, false)
                 .into_iter()
-                .chain(reach::family(key.table, false))
+                .chain(reach::parts(key.table))
             {
                 self.names.link(
                     partition,
@@ -790,7 +796,7 @@ impl Plan {
             }
         }
         self.detach_indexes(partition);
-        self.detach_foreign_keys(parent, partition);
+        self.detach_foreign_keys(partition);
     }
 
     fn detach_indexes(&mut self, partition: RelationId) {

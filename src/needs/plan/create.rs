@@ -74,6 +74,7 @@ impl Plan {
                 replaces,
             } => {
                 self.named_in_stored(references, "named in the query");
+                self.columns_of(references);
                 if *replaces && let Some(view) = self.find_if(name, true) {
                     self.lock(view, AccessExclusive, "replaced");
                 }
@@ -87,6 +88,7 @@ impl Plan {
             } => {
                 let exists = *if_not_exists && self.find_if(name, true).is_some();
                 self.query(references, *runs && !exists);
+                self.columns_of(references);
                 if !exists {
                     self.names.make(name);
                 }
@@ -138,6 +140,24 @@ impl Plan {
                     _ => *mode,
                 };
                 self.lock(relation, mode, why);
+            }
+        }
+    }
+
+    /// Defaults are made anew for a new table's columns.
+    fn copy_defaults(&mut self, relation: RelationId) {
+        for default in depend::on_relation(class::ATTRIBUTE_DEFAULT, relation) {
+            for named in depend::named_by(default) {
+                self.lock(named, AccessShare, "named in a default");
+            }
+        }
+    }
+
+    /// The types of what a query reads become those of a new relation.
+    fn columns_of(&mut self, references: &[Reference]) {
+        for (name, _) in references {
+            if let Some(relation) = self.find(name) {
+                self.lock_composites(relation);
             }
         }
     }
@@ -234,6 +254,8 @@ impl Plan {
             let Some(parent) = self.find(parent) else {
                 continue;
             };
+            self.copy_defaults(parent);
+            self.lock_composites(parent);
             if !table.is_partition {
                 self.lock(parent, ShareUpdateExclusive, "inherited from");
                 continue;
@@ -249,13 +271,15 @@ impl Plan {
                 }
             }
             self.partition_of(parent, None);
-            self.lock_composites(parent);
             self.names.make(&table.name);
             self.link_partition(parent, &table.name);
         }
-        for like in &table.likes {
+        for (like, defaults) in &table.likes {
             if let Some(relation) = self.find(like) {
                 self.lock(relation, AccessShare, "copied from");
+                if *defaults {
+                    self.copy_defaults(relation);
+                }
                 self.lock_composites(relation);
             }
         }

@@ -143,6 +143,9 @@ impl Plan {
                 continue;
             }
             self.removal(object, from);
+            if object.class == class::CLASS {
+                self.remove_made_keys(object.object);
+            }
             if from.is_some() {
                 for (owner, kind) in depend::dependencies(object) {
                     let owner = match kind {

@@ -16,13 +16,35 @@ impl Plan {
         }
     }
 
+    /// Remembers a foreign key that an earlier statement made between two tables that exist.
+    pub(super) fn made_key(&mut self, from: RelationId, to: &Name) {
+        if let Some(to) = self.find(to) {
+            self.made_keys.push((from, to));
+        }
+    }
+
+    /// What the removal of a table, or of a part of it, locks through those.
+    pub(super) fn remove_made_keys(&mut self, table: RelationId) {
+        let keys = self.made_keys.clone();
+        for (from, to) in keys {
+            let (other, why) = match table {
+                table if table == to => (from, "its foreign key, made before, goes too"),
+                table if table == from => (to, "referenced by a foreign key that goes too"),
+                _ => continue,
+            };
+            for member in reach::parts(other) {
+                self.lock(member, AccessExclusive, why);
+            }
+        }
+    }
+
     fn reference_existing(
         &mut self,
         referenced: RelationId,
         columns: &[String],
         from: Option<RelationId>,
     ) {
-        for member in reach::family(referenced, false) {
+        for member in reach::parts(referenced) {
             self.lock(
                 member,
                 ShareRowExclusive,
@@ -49,13 +71,22 @@ impl Plan {
             "referenced by the foreign key that is checked",
         );
         for table in [from, referenced] {
-            self.read_planned(table, "read to check the foreign key");
+            self.read_for_key(table, "read to check the foreign key");
         }
     }
 
-    /// What a query on a table locks when it is planned: partitions and indexes.
+    /// What a query on a table locks when it is planned: those that inherit, and indexes.
     pub(super) fn read_planned(&mut self, table: RelationId, what: &str) {
-        for member in reach::family(table, false) {
+        self.read_all(&reach::family(table, false), what);
+    }
+
+    /// The same of a query that checks a foreign key.
+    pub(super) fn read_for_key(&mut self, table: RelationId, what: &str) {
+        self.read_all(&reach::parts(table), what);
+    }
+
+    fn read_all(&mut self, tables: &[RelationId], what: &str) {
+        for member in tables.iter().copied() {
             self.lock(member, AccessShare, what);
             if reach::kind(member) != PARTITIONED || catalog::PLANNER_LOCKS_PARTITIONED_INDEXES {
                 self.lock_indexes(member, AccessShare, what);
@@ -71,7 +102,7 @@ impl Plan {
                 continue;
             }
             let name = depend::constraint_name(key.id);
-            for member in reach::family(key.referenced, false) {
+            for member in reach::parts(key.referenced) {
                 let why = format!("referenced by foreign key {name}, which the partition gets too");
                 self.lock(member, ShareRowExclusive, why);
             }
@@ -96,13 +127,13 @@ impl Plan {
     }
 
     /// The other way round (`DetachPartitionFinalize`).
-    pub(super) fn detach_foreign_keys(&mut self, parent: RelationId, partition: RelationId) {
+    pub(super) fn detach_foreign_keys(&mut self, partition: RelationId) {
         for key in depend::constraints(partition) {
             if key.kind != b'f' || key.parent == 0 {
                 continue;
             }
             let name = depend::constraint_name(key.id);
-            for member in reach::family(key.referenced, false) {
+            for member in reach::parts(key.referenced) {
                 self.lock(
                     member,
                     ShareRowExclusive,
@@ -119,16 +150,26 @@ impl Plan {
                 }
             }
         }
-        for key in depend::referencing(parent) {
-            if key.parent != 0 {
+        let mut ancestors = reach::parents(partition);
+        let mut next = 0;
+        while next < ancestors.len() {
+            ancestors.extend(reach::parents(ancestors[next]));
+            next += 1;
+        }
+        for key in depend::referencing(partition) {
+            // One of its own stays.
+            if key.parent == 0 {
                 continue;
             }
             let name = depend::constraint_name(key.id);
             let why = format!("its foreign key {name} references the partition");
             self.lock(key.table, AccessExclusive, why);
-            self.read_planned(key.table, "read to find rows that reference the partition");
-            self.read_planned(partition, "read to find rows that are referenced");
-            self.lock(parent, AccessShare, "read to find rows that are referenced");
+            self.read_for_key(key.table, "read to find rows that reference the partition");
+            self.read_for_key(partition, "read to find rows that are referenced");
+            for ancestor in &ancestors {
+                let why = "its bounds say which rows are in the partition";
+                self.lock(*ancestor, AccessShare, why);
+            }
         }
     }
 }

@@ -95,13 +95,10 @@ impl Plan {
                         depend::constraint_name(key.id),
                         reach::name(all[next])
                     );
-                    self.lock(key.table, AccessExclusive, &*why);
-                    let family = reach::family(key.table, false);
-                    for member in family.into_iter().filter(|member| *member != key.table) {
+                    for member in reach::parts(key.table) {
                         self.lock(member, AccessExclusive, &*why);
                         all.push(member);
                     }
-                    all.push(key.table);
                 }
             }
             next += 1;
@@ -133,7 +130,7 @@ impl Plan {
         if let Some(index) = index {
             self.index_of(relation, index);
         }
-        for member in reach::family(relation, reach::kind(relation) != PARTITIONED) {
+        for member in reach::parts(relation) {
             if reach::kind(member) != PARTITIONED {
                 self.cluster_one(member, "clustered");
             } else if let Some(index) = index.and_then(|index| self.index_of(relation, index)) {

@@ -76,6 +76,8 @@ struct Plan {
     /// Against which modes this statement's locks on a relation stand already.
     stands_against: HashMap<RelationId, ModeSet>,
     names: Names,
+    /// Foreign keys that earlier statements have made between tables that exist: from and to.
+    made_keys: Vec<(RelationId, RelationId)>,
 }
 
 impl Plan {

@@ -53,15 +53,22 @@ impl Names {
         Found::Missing
     }
 
-    /// It is there from here on.
+    /// It is there from here on. What exists anyway stays what it is: the statement replaces it, skips it
+    /// or fails.
     pub fn make(&mut self, name: &Name) {
         let schema = match (&name.schema, name.temporary) {
             (_, true) => TEMPORARY.to_owned(),
             (Some(schema), _) => schema.clone(),
             (None, _) => catalog::creation_schema().unwrap_or_default(),
         };
-        self.changed
-            .insert((schema, name.name.clone()), Found::Made);
+        let key = (schema, name.name.clone());
+        let exists = match self.changed.get(&key) {
+            Some(found) => *found != Found::Missing,
+            None => catalog::resolve_parts(Some(&key.0), &key.1).is_some(),
+        };
+        if !exists {
+            self.changed.insert(key, Found::Made);
+        }
     }
 
     /// Dropping that, which was made here, will lock this.

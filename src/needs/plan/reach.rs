@@ -36,6 +36,12 @@ pub fn family(relation: RelationId, only: bool) -> Vec<RelationId> {
     }
 }
 
+/// The relation and its partitions: a foreign key means the rows of these, and none of tables that merely
+/// inherit.
+pub fn parts(relation: RelationId) -> Vec<RelationId> {
+    family(relation, kind(relation) != PARTITIONED)
+}
+
 /// Those below a relation.
 pub fn below(relation: RelationId) -> Vec<RelationId> {
     let mut all = family(relation, false);

@@ -151,7 +151,9 @@ pub unsafe fn table(statement: &pg_sys::CreateStmt) -> Statement {
                 T_Constraint => created.constraints.push(constraint(&*element.cast(), None)),
                 T_TableLikeClause => {
                     let like: *mut pg_sys::TableLikeClause = element.cast();
-                    created.likes.push(node::name((*like).relation));
+                    let defaults =
+                        (*like).options & pg_sys::TableLikeOption::CREATE_TABLE_LIKE_DEFAULTS != 0;
+                    created.likes.push((node::name((*like).relation), defaults));
                 }
                 _ => (),
             }
