@@ -225,11 +225,17 @@ pub enum Statement {
         name: String,
     },
     SetSchema {
-        kind: Kind,
         name: Name,
         schema: String,
     },
-    /// OWNER TO and SET SCHEMA of a type, by its relation if it is a composite one.
+    /// SET SCHEMA of what is no relation.
+    MoveObject {
+        object: Address,
+        /// Of a type.
+        name: Option<Name>,
+        schema: String,
+    },
+    /// ALTER … ALL IN TABLESPACE.
     MoveAll {
         kind: Kind,
         from: String,
@@ -248,6 +254,7 @@ pub enum Statement {
     CreateTrigger {
         table: Name,
         from: Option<Name>,
+        function: Option<Address>,
         /// FOR EACH ROW
         row: bool,
     },

@@ -55,17 +55,26 @@ impl Plan {
             } => {
                 self.rename_part(*part, *kind, table, name);
             }
-            Statement::SetSchema { kind, name, schema } => {
-                if *kind != Kind::CompositeType
-                    && let Some(relation) = self.find_if(name, true)
-                {
+            Statement::SetSchema { name, schema } => {
+                if let Some(relation) = self.find_if(name, true) {
                     self.lock(relation, AccessExclusive, "moved to another schema");
+                    self.move_into(whole(class::CLASS, relation), schema);
                     for sequence in depend::owned_sequences(relation, None) {
                         let why = format!("sequence of {}", reach::name(relation));
                         self.lock(sequence, AccessExclusive, why);
                     }
                 }
                 self.names.rename(name, &name.name, Some(schema));
+            }
+            Statement::MoveObject {
+                object,
+                name,
+                schema,
+            } => {
+                self.move_into(*object, schema);
+                if let Some(name) = name {
+                    self.names.rename(name, &name.name, Some(schema));
+                }
             }
             Statement::MoveAll {
                 kind,
@@ -111,6 +120,13 @@ impl Plan {
                     .collect()
             }
             _ => vec![],
+        }
+    }
+
+    /// Dropping that schema will reach it.
+    fn move_into(&mut self, object: Address, schema: &str) {
+        if let Some(schema) = catalog::schema(schema) {
+            self.made.push((object, whole(class::SCHEMA, schema)));
         }
     }
 

@@ -1,8 +1,9 @@
 //! CREATE.
 
+use super::deletion::whole;
 use super::reach::{self, PARTITIONED};
-use super::{Effect, Plan};
-use crate::ddl::{CreateTable, Name, Reference, Statement};
+use super::{Effect, MADE_ON_IT, Plan};
+use crate::ddl::{Address, CreateTable, Name, Reference, Statement};
 use crate::lock::LockMode::*;
 use crate::lock::RelationId;
 use crate::pg::catalog;
@@ -30,10 +31,22 @@ impl Plan {
                     *if_not_exists,
                 );
             }
-            Statement::CreateTrigger { table, from, row } => {
+            Statement::CreateTrigger {
+                table,
+                from,
+                function,
+                row,
+            } => {
                 if let Some(relation) = self.find(table) {
                     let only = !row || reach::kind(relation) != PARTITIONED;
                     self.lock_family(relation, only, ShareRowExclusive, "gets a trigger");
+                    if let Some(function) = function {
+                        let trigger = Address {
+                            part: MADE_ON_IT,
+                            ..whole(class::CLASS, relation)
+                        };
+                        self.made.push((trigger, *function));
+                    }
                 }
                 if let Some(from) = from.as_ref().and_then(|from| self.find(from)) {
                     self.lock(from, AccessShare, "named in the constraint trigger");

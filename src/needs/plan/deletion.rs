@@ -1,8 +1,8 @@
 //! DROP: everything that goes with an object, by `pg_depend` (`findDependentObjects` in `dependency.c`),
 //! and what the removal of each locks.
 
-use super::Plan;
 use super::reach::{self, COMPOSITE};
+use super::{Effect, MADE_ON_IT, Plan};
 use crate::ddl::{Address, Name, Part, Statement};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::catalog as class;
@@ -10,7 +10,6 @@ use crate::pg::depend::{self, EXTENSION, INTERNAL, NORMAL};
 use crate::pg::{catalog, wait};
 use std::collections::HashSet;
 
-use super::Effect;
 use LockMode::{AccessExclusive, ShareUpdateExclusive};
 
 impl Plan {
@@ -161,7 +160,9 @@ impl Plan {
                     }
                 }
             }
-            for (dependent, kind) in depend::dependents(object).into_iter().rev() {
+            let made = self.made.iter().filter(|(_, on)| *on == object);
+            let made: Vec<_> = made.map(|(dependent, _)| (*dependent, NORMAL)).collect();
+            for (dependent, kind) in made.into_iter().chain(depend::dependents(object)).rev() {
                 if kind != NORMAL || cascade {
                     left.push((dependent, Some((object, kind))));
                 }
@@ -205,7 +206,11 @@ impl Plan {
                 }
             }
             class::CLASS => {
-                let why = because("a column of it".into());
+                let what = match object.part {
+                    MADE_ON_IT => "what was made on it before",
+                    _ => "a column of it",
+                };
+                let why = because(what.into());
                 self.lock(object.object, AccessExclusive, why);
             }
             class::CONSTRAINT => {

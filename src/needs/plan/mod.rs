@@ -10,7 +10,7 @@ mod names;
 mod query;
 mod reach;
 
-use crate::ddl::{Name, Statement};
+use crate::ddl::{Address, Name, Statement};
 use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::{catalog, parser};
 use names::Names;
@@ -78,7 +78,12 @@ struct Plan {
     names: Names,
     /// Foreign keys that earlier statements have made between tables that exist: from and to.
     made_keys: Vec<(RelationId, RelationId)>,
+    /// What depends on what since an earlier statement.
+    made: Vec<(Address, Address)>,
 }
+
+/// The part of a relation that is something which an earlier statement has made on it.
+const MADE_ON_IT: i32 = -1;
 
 impl Plan {
     fn next(&mut self) {
@@ -162,6 +167,7 @@ impl Plan {
             | Rename { .. }
             | RenamePart { .. }
             | SetSchema { .. }
+            | MoveObject { .. }
             | MoveAll { .. }
             | AlterDomain { .. }
             | AlterTypeOwner { .. }

@@ -188,26 +188,31 @@ pub unsafe fn schema(statement: &pg_sys::AlterObjectSchemaStmt) -> Statement {
     // SAFETY: as promised.
     unsafe {
         let schema = node::string(statement.newschema).unwrap_or_default();
-        if let Some(kind) = drop::relation_kind(statement.objectType) {
+        if drop::relation_kind(statement.objectType).is_some() {
             return Statement::SetSchema {
-                kind,
                 name: node::name(statement.relation),
                 schema,
             };
         }
-        match statement.objectType {
-            OBJECT_TYPE => match node::name_of_list(statement.object.cast()) {
-                Some(name) => Statement::SetSchema {
-                    kind: Kind::CompositeType,
-                    name,
-                    schema,
-                },
-                None => Statement::Nothing,
-            },
-            OBJECT_EXTENSION => {
-                Statement::Unseen("what belongs to the extension moves with it".into())
+        if statement.objectType == OBJECT_EXTENSION {
+            return Statement::Unseen("what belongs to the extension moves with it".into());
+        }
+        // DROP names a type by more than a list.
+        let (object, name) = match statement.objectType {
+            OBJECT_TYPE | OBJECT_DOMAIN => {
+                let list: *mut pg_sys::List = statement.object.cast();
+                let type_name = pg_sys::makeTypeNameFromNameList(list);
+                (type_name.cast(), node::name_of_list(list))
             }
-            _ => Statement::Nothing,
+            _ => (statement.object, None),
+        };
+        match drop::address(statement.objectType, object) {
+            Some(object) => Statement::MoveObject {
+                object,
+                name,
+                schema,
+            },
+            None => Statement::Nothing,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! CREATE of what is, or hangs on, a relation.
 
 use super::{node, other, query, rewrite};
-use crate::ddl::{Column, Constraint, CreateTable, Name, Statement};
+use crate::ddl::{Address, Column, Constraint, CreateTable, Name, Statement};
 use crate::pg::compat;
 use pgrx::pg_sys::{self, ConstrType::*, NodeTag::*};
 
@@ -37,8 +37,14 @@ pub unsafe fn index(statement: &pg_sys::IndexStmt) -> Statement {
 pub unsafe fn trigger(statement: &pg_sys::CreateTrigStmt) -> Statement {
     // SAFETY: as promised.
     unsafe {
+        let function = pg_sys::LookupFuncName(statement.funcname, 0, std::ptr::null(), true);
         Statement::CreateTrigger {
             table: node::name(statement.relation),
+            function: (function != pg_sys::InvalidOid).then(|| Address {
+                class: pg_sys::ProcedureRelationId.to_u32(),
+                object: function.to_u32(),
+                part: 0,
+            }),
             row: statement.row,
             from: (!statement.constrrel.is_null()).then(|| node::name(statement.constrrel)),
         }
