@@ -37,6 +37,7 @@ const SHARED_REFERENCE: Index = Index {
 
 /// Dependency types: `DependencyType` in `dependency.h`.
 pub const NORMAL: u8 = b'n';
+pub const AUTO: u8 = b'a';
 pub const INTERNAL: u8 = b'i';
 pub const EXTENSION: u8 = b'e';
 

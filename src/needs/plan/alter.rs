@@ -6,7 +6,7 @@ use super::{Effect, Plan};
 use crate::ddl::{Address, Alter, Column, Constraint, Kind, Name, Part, Statement};
 use crate::lock::LockMode::{self, *};
 use crate::lock::RelationId;
-use crate::pg::depend::{self, catalog as class};
+use crate::pg::depend::{self, AUTO, NORMAL, catalog as class};
 use crate::pg::{catalog, tablespace};
 
 impl Plan {
@@ -126,7 +126,8 @@ impl Plan {
     /// Dropping that schema will reach it.
     fn move_into(&mut self, object: Address, schema: &str) {
         if let Some(schema) = catalog::schema(schema) {
-            self.made.push((object, whole(class::SCHEMA, schema)));
+            self.made
+                .push((object, whole(class::SCHEMA, schema), NORMAL));
         }
     }
 
@@ -302,6 +303,9 @@ impl Plan {
             Alter::Inherit(parent) => {
                 if let Some(parent) = self.find(parent) {
                     self.lock(parent, ShareUpdateExclusive, "to be inherited from");
+                    let (child, parent) =
+                        (whole(class::CLASS, relation), whole(class::CLASS, parent));
+                    self.made.push((child, parent, NORMAL));
                 }
                 for child in reach::below(relation) {
                     self.lock(
@@ -726,6 +730,11 @@ impl Plan {
         let default = reach::default_partition(parent);
         let found = self.find(partition);
         if let Some(partition) = found {
+            self.made.push((
+                whole(class::CLASS, partition),
+                whole(class::CLASS, parent),
+                AUTO,
+            ));
             for member in reach::family(partition, false) {
                 self.lock(member, AccessExclusive, "becomes a partition");
             }

@@ -7,7 +7,7 @@ use crate::ddl::{Address, CreateTable, Name, Reference, Statement};
 use crate::lock::LockMode::*;
 use crate::lock::RelationId;
 use crate::pg::catalog;
-use crate::pg::depend::{self, catalog as class};
+use crate::pg::depend::{self, NORMAL, catalog as class};
 
 impl Plan {
     pub(super) fn create(&mut self, statement: &Statement) {
@@ -45,7 +45,7 @@ impl Plan {
                             part: MADE_ON_IT,
                             ..whole(class::CLASS, relation)
                         };
-                        self.made.push((trigger, *function));
+                        self.made.push((trigger, *function, NORMAL));
                     }
                 }
                 if let Some(from) = from.as_ref().and_then(|from| self.find(from)) {

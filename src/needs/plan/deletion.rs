@@ -160,8 +160,8 @@ impl Plan {
                     }
                 }
             }
-            let made = self.made.iter().filter(|(_, on)| *on == object);
-            let made: Vec<_> = made.map(|(dependent, _)| (*dependent, NORMAL)).collect();
+            let made = self.made.iter().filter(|(_, on, _)| *on == object);
+            let made: Vec<_> = made.map(|(by, _, kind)| (*by, *kind)).collect();
             for (dependent, kind) in made.into_iter().chain(depend::dependents(object)).rev() {
                 if kind != NORMAL || cascade {
                     left.push((dependent, Some((object, kind))));

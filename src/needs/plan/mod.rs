@@ -78,8 +78,8 @@ struct Plan {
     names: Names,
     /// Foreign keys that earlier statements have made between tables that exist: from and to.
     made_keys: Vec<(RelationId, RelationId)>,
-    /// What depends on what since an earlier statement.
-    made: Vec<(Address, Address)>,
+    /// What depends on what since an earlier statement, and how.
+    made: Vec<(Address, Address, u8)>,
 }
 
 /// The part of a relation that is something which an earlier statement has made on it.
