@@ -119,16 +119,9 @@ pub enum Alter {
     DropIdentity {
         column: String,
     },
-    DropExpression {
-        column: String,
-    },
+    /// What the table and all that inherit from it are locked for, at the level of the statement.
+    Family,
     SetExpression {
-        column: String,
-    },
-    SetNotNull {
-        column: String,
-    },
-    DropNotNull {
         column: String,
     },
     AddConstraint(Constraint),
@@ -206,7 +199,6 @@ pub enum Statement {
         to: u32,
     },
     AlterTable {
-        kind: Kind,
         name: Name,
         missing_ok: bool,
         /// What `AlterTableGetLockLevel` tells.
@@ -220,7 +212,6 @@ pub enum Statement {
     },
     RenamePart {
         part: Part,
-        kind: Kind,
         table: Name,
         name: String,
     },

@@ -272,6 +272,18 @@ pub fn column(relation: RelationId, name: &str) -> Option<Column> {
     }
 }
 
+/// The name of a relation's column.
+pub fn column_name(relation: RelationId, number: i16) -> Option<String> {
+    // SAFETY: a catalog look-up that answers null for what is not there.
+    unsafe {
+        text::from_server(pg_sys::get_attname(
+            pg_sys::Oid::from_u32(relation),
+            number,
+            true,
+        ))
+    }
+}
+
 /// What `pg_index` says of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexFacts {

@@ -13,13 +13,11 @@ impl Plan {
     pub(super) fn alter(&mut self, statement: &Statement) {
         match statement {
             Statement::AlterTable {
-                kind,
                 name,
                 missing_ok,
                 level,
                 commands,
             } => {
-                let _ = kind;
                 let Some(relation) = self.find_if(name, *missing_ok) else {
                     // Tables that exist may be named in what is done to one that does not yet.
                     return commands
@@ -47,13 +45,8 @@ impl Plan {
                 }
                 self.names.rename(name, to, None);
             }
-            Statement::RenamePart {
-                part,
-                kind,
-                table,
-                name,
-            } => {
-                self.rename_part(*part, *kind, table, name);
+            Statement::RenamePart { part, table, name } => {
+                self.rename_part(*part, table, name);
             }
             Statement::SetSchema { name, schema } => {
                 if let Some(relation) = self.find_if(name, true) {
@@ -133,7 +126,10 @@ impl Plan {
 
     fn of_new_table(&mut self, name: &Name, command: &Alter) {
         match command {
-            Alter::AddColumn(column) => self.references_of(name, &column.constraints),
+            Alter::AddColumn(column) => {
+                self.lock_types(column);
+                self.references_of(name, &column.constraints);
+            }
             Alter::AddConstraint(constraint) => {
                 self.references_of(name, std::slice::from_ref(constraint));
                 if let Constraint::Foreign {
@@ -203,13 +199,11 @@ impl Plan {
                 self.lock_family(relation, only, level, "altered");
                 self.named_in_stored(references, "named in the default");
             }
-            Alter::DropNotNull { .. } | Alter::SetNotNull { .. } | Alter::DropExpression { .. } => {
+            Alter::Family => {
                 self.lock_family(relation, only, level, "altered");
             }
             Alter::SetExpression { column } => {
-                self.lock_family(relation, only, level, "altered");
-                self.rewrite(relation, AccessExclusive);
-                let _ = column;
+                self.column_type(relation, only, level, column, true);
             }
             Alter::ColumnStorage { column, inherits } => {
                 for member in self.lock_family(relation, only || !inherits, level, "altered") {
@@ -801,6 +795,17 @@ impl Plan {
                 reach::name(parent)
             );
             self.lock(index, ShareUpdateExclusive, why);
+            // A partition that is partitioned itself gets its own first.
+            if let (Some(partition), Some(facts)) = (partition, catalog::index(index)) {
+                let columns: Option<Vec<String>> = facts
+                    .keys
+                    .iter()
+                    .map(|number| catalog::column_name(parent, *number))
+                    .collect();
+                if let Some(columns) = columns {
+                    self.lock_matching_indexes(partition, &columns, facts.is_unique);
+                }
+            }
         }
         self.clone_foreign_keys(parent, partition);
     }
@@ -845,11 +850,10 @@ impl Plan {
         }
     }
 
-    fn rename_part(&mut self, part: Part, kind: Kind, table: &Name, name: &str) {
+    fn rename_part(&mut self, part: Part, table: &Name, name: &str) {
         let Some(relation) = self.find_if(table, true) else {
             return;
         };
-        let _ = kind;
         match part {
             Part::Column => {
                 for typed in self.typed(relation) {

@@ -1,7 +1,9 @@
 //! What belongs to a relation: its kinds of storage, its family.
 
 use super::Plan;
+use super::deletion::whole;
 use crate::lock::{LockMode, RelationId};
+use crate::pg::depend::catalog as class;
 use crate::pg::{catalog, inheritance, wait};
 
 pub const TABLE: u8 = b'r';
@@ -73,7 +75,10 @@ impl Plan {
         mode: LockMode,
         reason: &str,
     ) -> Vec<RelationId> {
-        let family = family(relation, only);
+        let mut family = family(relation, only);
+        if !only {
+            self.with_made_children(&mut family);
+        }
         for member in &family {
             wait::answer_interrupts();
             match *member == relation {
@@ -82,6 +87,23 @@ impl Plan {
             }
         }
         family
+    }
+
+    /// Those too that an earlier statement has put under one of them.
+    fn with_made_children(&self, family: &mut Vec<RelationId>) {
+        let mut next = 0;
+        while next < family.len() && !self.made.is_empty() {
+            for (child, parent, _) in &self.made {
+                let is_child = child.class == class::CLASS && child.part == 0;
+                if is_child
+                    && *parent == whole(class::CLASS, family[next])
+                    && !family.contains(&child.object)
+                {
+                    family.extend(self::family(child.object, false));
+                }
+            }
+            next += 1;
+        }
     }
 
     /// A table's indexes, and its TOAST table with its index.

@@ -12,14 +12,9 @@ pub unsafe fn table(statement: &pg_sys::AlterTableStmt) -> Statement {
     // SAFETY: as promised. The level is told from the subcommands alone.
     unsafe {
         let level = pg_sys::AlterTableGetLockLevel(statement.cmds);
-        let kind = match statement.objtype {
-            OBJECT_TYPE => Kind::CompositeType,
-            other => drop::relation_kind(other).unwrap_or(Kind::Table),
-        };
         let name = node::name(statement.relation);
         let commands = node::elements::<pg_sys::AlterTableCmd>(statement.cmds);
         Statement::AlterTable {
-            kind,
             missing_ok: statement.missing_ok,
             level: LockMode::from_number(level),
             commands: commands
@@ -76,9 +71,7 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
                 column: name(),
                 inherits: false,
             },
-            at::AT_DropNotNull => Alter::DropNotNull { column: name() },
-            at::AT_SetNotNull => Alter::SetNotNull { column: name() },
-            at::AT_DropExpression => Alter::DropExpression { column: name() },
+            at::AT_DropExpression | at::AT_SetNotNull | at::AT_DropNotNull => Alter::Family,
             at::AT_AddIdentity | at::AT_SetIdentity => Alter::Identity { column: name() },
             at::AT_DropIdentity => Alter::DropIdentity { column: name() },
             at::AT_AddConstraint => {
@@ -149,7 +142,6 @@ pub unsafe fn rename(statement: &pg_sys::RenameStmt) -> Statement {
     // SAFETY: as promised.
     unsafe {
         let to = node::string(statement.newname).unwrap_or_default();
-        let kind = drop::relation_kind(statement.relationType);
         if let Some(kind) = drop::relation_kind(statement.renameType) {
             return Statement::Rename {
                 kind,
@@ -160,10 +152,6 @@ pub unsafe fn rename(statement: &pg_sys::RenameStmt) -> Statement {
         if let Some(part) = drop::part(statement.renameType) {
             return Statement::RenamePart {
                 part,
-                kind: match statement.renameType {
-                    OBJECT_ATTRIBUTE => Kind::CompositeType,
-                    _ => kind.unwrap_or(Kind::Table),
-                },
                 table: node::name(statement.relation),
                 name: node::string(statement.subname).unwrap_or_default(),
             };

@@ -6,6 +6,7 @@ use super::corpus::{self, Entry, is_opaque, is_planned};
 use super::judge::{Observation, Tally, predict};
 use super::quiet_session;
 use super::relations::{Locks, OWN_LOCKS, Relations};
+use crate::truth::mode::Mode;
 
 /// Compares every entry, all in one session.
 pub fn compare_all(database: &Database, tally: &mut Tally) {
@@ -61,7 +62,11 @@ fn add_required(observed: &mut Observation, relations: &Relations, statement: &s
         let named = !is_planned(statement) || relations.is_named(*relation, statement);
         let before = observed.taken.get(relation);
         for mode in modes {
-            if named && before.is_none_or(|before| !before.contains(mode)) {
+            // A foreign key that is checked locks so what it references, which nobody named for that.
+            let checked = is_planned(statement)
+                && *mode == Mode::ROW_SHARE
+                && !statement.to_uppercase().contains("FOR ");
+            if named && !checked && before.is_none_or(|before| !before.contains(mode)) {
                 let required = observed.required.entry(*relation).or_default();
                 required.insert(*mode);
             }

@@ -30,6 +30,7 @@ const CONFLICTS: [&str; 8] = [
 
 impl Mode {
     pub const ACCESS_SHARE: Mode = Mode(0);
+    pub const ROW_SHARE: Mode = Mode(1);
     pub const ROW_EXCLUSIVE: Mode = Mode(2);
     pub const SHARE_UPDATE_EXCLUSIVE: Mode = Mode(3);
     pub const SHARE: Mode = Mode(4);
