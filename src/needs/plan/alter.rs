@@ -52,7 +52,7 @@ impl Plan {
                 if let Some(relation) = self.find_if(name, true) {
                     self.lock(relation, AccessExclusive, "moved to another schema");
                     self.move_into(whole(class::CLASS, relation), schema);
-                    for sequence in depend::owned_sequences(relation, None) {
+                    for sequence in self.owned_sequences(relation) {
                         let why = format!("sequence of {}", reach::name(relation));
                         self.lock(sequence, AccessExclusive, why);
                     }
@@ -94,6 +94,11 @@ impl Plan {
                 }
                 if let Some(table) = owned_by.as_ref().and_then(|table| self.find(table)) {
                     self.lock(table, AccessShare, "it is to own the sequence");
+                    if let Some(sequence) = self.find_if(name, true) {
+                        let (sequence, table) =
+                            (whole(class::CLASS, sequence), whole(class::CLASS, table));
+                        self.made.push((sequence, table, AUTO));
+                    }
                 }
             }
             Statement::AlterStatistics { .. } => (),
@@ -268,7 +273,7 @@ impl Plan {
                     return;
                 }
                 self.rewrite(relation, AccessExclusive);
-                for sequence in depend::owned_sequences(relation, None) {
+                for sequence in self.owned_sequences(relation) {
                     let why = format!("sequence of {}", reach::name(relation));
                     self.lock(sequence, AccessExclusive, why);
                 }
@@ -703,7 +708,7 @@ impl Plan {
             return;
         }
         self.lock_storage(relation, AccessExclusive, "whose owner changes with it");
-        for sequence in depend::owned_sequences(relation, None) {
+        for sequence in self.owned_sequences(relation) {
             let why = format!(
                 "sequence of {}, whose owner changes with it",
                 reach::name(relation)

@@ -23,6 +23,12 @@ impl Plan {
         }
     }
 
+    /// The tables with one of those to that table.
+    pub(super) fn made_keys_to(&self, table: RelationId) -> Vec<RelationId> {
+        let to_it = self.made_keys.iter().filter(|(_, to)| *to == table);
+        to_it.map(|(from, _)| *from).collect()
+    }
+
     /// What the removal of a table, or of a part of it, locks through those.
     pub(super) fn remove_made_keys(&mut self, table: RelationId) {
         let keys = self.made_keys.clone();

@@ -101,6 +101,12 @@ impl Plan {
                     }
                 }
             }
+            for from in self.made_keys_to(all[next]) {
+                if !all.contains(&from) {
+                    let why = "its foreign key, made before, references one of them";
+                    all.extend(self.lock_family(from, false, AccessExclusive, why));
+                }
+            }
             next += 1;
         }
         for relation in all {
@@ -108,7 +114,7 @@ impl Plan {
                 self.lock_storage(relation, AccessExclusive, "which is truncated");
             }
             if restarts {
-                for sequence in depend::owned_sequences(relation, None) {
+                for sequence in self.owned_sequences(relation) {
                     let why = format!("sequence of {}, restarted", reach::name(relation));
                     self.lock(sequence, catalog::RESTART_LOCK, why);
                 }

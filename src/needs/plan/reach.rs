@@ -2,8 +2,9 @@
 
 use super::Plan;
 use super::deletion::whole;
+use crate::ddl::Address;
 use crate::lock::{LockMode, RelationId};
-use crate::pg::depend::catalog as class;
+use crate::pg::depend::{self, catalog as class};
 use crate::pg::{catalog, inheritance, wait};
 
 pub const TABLE: u8 = b'r';
@@ -89,6 +90,18 @@ impl Plan {
         family
     }
 
+    /// The sequences that belong to columns of a table, those too that an earlier statement gave it.
+    pub(super) fn owned_sequences(&self, table: RelationId) -> Vec<RelationId> {
+        let of_table = |(by, on, _): &&(Address, Address, u8)| {
+            *on == whole(class::CLASS, table) && kind(by.object) == SEQUENCE
+        };
+        let made = self.made.iter().filter(of_table);
+        let made: Vec<RelationId> = made.map(|(by, _, _)| by.object).collect();
+        let mut all = depend::owned_sequences(table, None);
+        all.extend(made);
+        all
+    }
+
     /// Those too that an earlier statement has put under one of them.
     fn with_made_children(&self, family: &mut Vec<RelationId>) {
         let mut next = 0;
@@ -96,6 +109,7 @@ impl Plan {
             for (child, parent, _) in &self.made {
                 let is_child = child.class == class::CLASS && child.part == 0;
                 if is_child
+                    && kind(child.object) != SEQUENCE
                     && *parent == whole(class::CLASS, family[next])
                     && !family.contains(&child.object)
                 {
