@@ -832,6 +832,11 @@ impl Plan {
         }
         self.detach_indexes(partition);
         self.detach_foreign_keys(partition);
+        // They are its own from here on.
+        let keys = depend::constraints(partition);
+        for key in keys.into_iter().filter(|key| key.kind == b'f') {
+            self.made_keys.push((partition, key.referenced));
+        }
     }
 
     fn detach_indexes(&mut self, partition: RelationId) {

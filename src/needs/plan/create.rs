@@ -90,6 +90,9 @@ impl Plan {
                 self.columns_of(references);
                 if *replaces && let Some(view) = self.find_if(name, true) {
                     self.lock(view, AccessExclusive, "replaced");
+                    let read = references.iter().filter_map(|(name, _)| self.find(name));
+                    let read = read.collect();
+                    self.replaced_views.insert(view, read);
                 }
                 self.names.make(name);
             }

@@ -71,7 +71,7 @@ impl Plan {
             return;
         }
         self.lock(relation, mode, why);
-        for read in depend::read_by_rules(relation) {
+        for read in self.read_by_rules(relation) {
             if matches!(reach::kind(read), TABLE | PARTITIONED | VIEW) {
                 let why = format!("read by the view {}", reach::name(relation));
                 self.lock_table(read, false, mode, &why);
@@ -340,7 +340,7 @@ impl Plan {
 
     /// What the query of a materialized view reads.
     fn read_by(&mut self, view: RelationId) {
-        for read in depend::read_by_rules(view) {
+        for read in self.read_by_rules(view) {
             let why = format!("read by {}", reach::name(view));
             if reach::kind(read) == VIEW {
                 self.lock(read, AccessShare, why);

@@ -78,6 +78,8 @@ struct Plan {
     names: Names,
     /// Foreign keys that earlier statements have made between tables that exist: from and to.
     made_keys: Vec<(RelationId, RelationId)>,
+    /// Views that an earlier statement has replaced, and what they read now.
+    replaced_views: HashMap<RelationId, Vec<RelationId>>,
     /// What depends on what since an earlier statement, and how.
     made: Vec<(Address, Address, u8)>,
 }

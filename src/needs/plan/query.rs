@@ -3,7 +3,7 @@
 use super::Plan;
 use super::reach::{self, VIEW};
 use crate::ddl::Reference;
-use crate::lock::LockMode;
+use crate::lock::{LockMode, RelationId};
 use crate::pg::depend;
 
 impl Plan {
@@ -19,12 +19,20 @@ impl Plan {
         }
     }
 
+    /// What the rules of a view, or of a materialized view, read: those that it has by then.
+    pub(super) fn read_by_rules(&self, view: RelationId) -> Vec<RelationId> {
+        match self.replaced_views.get(&view) {
+            Some(read) => read.clone(),
+            None => depend::read_by_rules(view),
+        }
+    }
+
     /// What a view reads is locked when a query on it is rewritten.
     fn behind_view(&mut self, relation: u32, _mode: LockMode) {
         if reach::kind(relation) != VIEW {
             return;
         }
-        for read in depend::read_by_rules(relation) {
+        for read in self.read_by_rules(relation) {
             let why = format!("read by the view {}", reach::name(relation));
             self.lock(read, LockMode::AccessShare, why);
             self.behind_view(read, LockMode::AccessShare);
