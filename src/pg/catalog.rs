@@ -395,7 +395,10 @@ pub fn search_path() -> Vec<String> {
     }
 }
 
-pub use super::compat::{PLANNER_LOCKS_PARTITIONED_INDEXES, RESTART_LOCK};
+pub use super::compat::{
+    GRANT_LOCKS_RELATIONS, PLANNER_LOCKS_PARTITIONED_INDEXES, RESTART_LOCK,
+    UNIQUE_LOCKS_PARTITIONS_ALIKE, VACUUM_FOLLOWS_INHERITANCE,
+};
 
 /// Whether an index has that column as one of its own.
 pub fn index_has(index: RelationId, column: i16) -> bool {

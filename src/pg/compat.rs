@@ -173,6 +173,16 @@ pub(super) fn privileges_to_lock(mode: LockMode) -> pg_sys::AclMode {
 /// partitions.
 pub const PLANNER_LOCKS_PARTITIONED_INDEXES: bool = cfg!(not(feature = "pg15"));
 
+/// Whether GRANT and REVOKE lock the relations that they name.
+pub const GRANT_LOCKS_RELATIONS: bool = cfg!(feature = "pg18");
+
+/// Whether VACUUM and ANALYZE work through tables that inherit from the one that they name, and not only
+/// through partitions.
+pub const VACUUM_FOLLOWS_INHERITANCE: bool = cfg!(feature = "pg18");
+
+/// Whether partitions are locked like their parent when that gets a UNIQUE constraint.
+pub const UNIQUE_LOCKS_PARTITIONS_ALIKE: bool = cfg!(feature = "pg18");
+
 /// What TRUNCATE … RESTART IDENTITY locks sequences with.
 pub const RESTART_LOCK: LockMode = LockMode::AccessExclusive;
 

@@ -1,5 +1,6 @@
 //! ALTER and RENAME (`tablecmds.c`).
 
+use super::create::matching_indexes;
 use super::deletion::whole;
 use super::reach::{self, COMPOSITE, PARTITIONED};
 use super::{Effect, Plan};
@@ -585,7 +586,8 @@ impl Plan {
                     && columns.iter().any(|column| {
                         catalog::column(relation, column).is_some_and(|column| !column.not_null)
                     });
-                let mode = if has_nulls { level } else { Share };
+                let alike = !primary && catalog::UNIQUE_LOCKS_PARTITIONS_ALIKE;
+                let mode = if has_nulls || alike { level } else { Share };
                 if reach::kind(relation) == PARTITIONED {
                     self.lock_family(relation, only, mode, "gets an index of its own");
                     self.lock_matching_indexes(relation, columns, true);
@@ -809,6 +811,12 @@ impl Plan {
                     .collect();
                 if let Some(columns) = columns {
                     self.lock_matching_indexes(partition, &columns, facts.is_unique);
+                    if let Some(own) =
+                        matching_indexes(partition, &columns, facts.is_unique).first()
+                    {
+                        let (own, index) = (whole(class::CLASS, *own), whole(class::CLASS, index));
+                        self.made.push((own, index, AUTO));
+                    }
                 }
             }
         }

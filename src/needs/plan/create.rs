@@ -243,21 +243,9 @@ impl Plan {
         unique: bool,
     ) {
         for member in reach::below(table) {
-            let numbers: Option<Vec<i16>> = columns
-                .iter()
-                .map(|column| Some(catalog::column(member, column)?.number))
-                .collect();
-            let Some(numbers) = numbers else {
-                continue;
-            };
-            for index in reach::indexes(member) {
-                let will_do = catalog::index(index).is_some_and(|facts| {
-                    facts.keys == numbers && facts.is_unique == unique && facts.is_valid
-                });
-                if will_do && reach::parents(index).is_empty() {
-                    let why = format!("index of {} that will do for it", reach::name(member));
-                    self.lock(index, Share, why);
-                }
+            for index in matching_indexes(member, columns, unique) {
+                let why = format!("index of {} that will do for it", reach::name(member));
+                self.lock(index, Share, why);
             }
         }
     }
@@ -312,4 +300,22 @@ impl Plan {
         let all: Vec<_> = of_columns.chain(&table.constraints).cloned().collect();
         self.references_of(&table.name, &all);
     }
+}
+
+/// The indexes of a table on these columns that belong to none of its parent's yet.
+pub fn matching_indexes(table: RelationId, columns: &[String], unique: bool) -> Vec<RelationId> {
+    let numbers: Option<Vec<i16>> = columns
+        .iter()
+        .map(|column| Some(catalog::column(table, column)?.number))
+        .collect();
+    let Some(numbers) = numbers else {
+        return vec![];
+    };
+    let will_do = |index: &RelationId| {
+        let facts = catalog::index(*index);
+        facts.is_some_and(|facts| {
+            facts.keys == numbers && facts.is_unique == unique && facts.is_valid
+        }) && reach::parents(*index).is_empty()
+    };
+    reach::indexes(table).into_iter().filter(will_do).collect()
 }

@@ -123,12 +123,27 @@ impl Plan {
                 self.check(partition, key.referenced);
             }
         }
+        for from in self.made_keys_to(parent) {
+            let why = "its foreign key, made before, references the partition too";
+            self.lock(from, ShareRowExclusive, why);
+        }
         for key in depend::referencing(parent) {
             if key.parent == 0 {
                 let name = depend::constraint_name(key.id);
                 let why = format!("its foreign key {name} references the partition too");
                 self.lock(key.table, ShareRowExclusive, why);
             }
+        }
+    }
+
+    /// The foreign keys to a partition that earlier statements have made, when it is taken out.
+    fn detach_made_keys(&mut self, ancestors: &[RelationId], partition: RelationId) {
+        let keys = ancestors.iter().flat_map(|table| self.made_keys_to(*table));
+        for from in keys.collect::<Vec<_>>() {
+            let why = "its foreign key, made before, references the partition";
+            self.lock_family(from, false, AccessExclusive, why);
+            self.read_for_key(from, "read to find rows that reference the partition");
+            self.read_for_key(partition, "read to find rows that are referenced");
         }
     }
 
@@ -162,6 +177,7 @@ impl Plan {
             ancestors.extend(reach::parents(ancestors[next]));
             next += 1;
         }
+        self.detach_made_keys(&ancestors, partition);
         for key in depend::referencing(partition) {
             // One of its own stays.
             if key.parent == 0 {

@@ -35,8 +35,8 @@ impl Plan {
                         .collect(),
                 };
                 for (relation, only) in relations {
-                    // Only partitions are looked after with their parent.
-                    let only = only || reach::kind(relation) != PARTITIONED;
+                    let follows = catalog::VACUUM_FOLLOWS_INHERITANCE && !names.is_empty();
+                    let only = only || (reach::kind(relation) != PARTITIONED && !follows);
                     for member in reach::family(relation, only) {
                         self.vacuum(member, *full, *analyzes, *vacuums, *main, *toast);
                     }

@@ -207,7 +207,12 @@ impl Plan {
             }
             Grant { names } => {
                 for name in names {
-                    self.find(name);
+                    match self.find(name) {
+                        Some(relation) if catalog::GRANT_LOCKS_RELATIONS => {
+                            self.lock(relation, LockMode::AccessShare, "named");
+                        }
+                        _ => (),
+                    }
                 }
             }
             DependsOn { name } => {

@@ -177,7 +177,7 @@ pub unsafe fn address(kind: Type, object: *mut pg_sys::Node) -> Option<Address> 
                 pg_sys::get_conversion_oid(list, true),
             ),
             OBJECT_STATISTIC_EXT => (
-                pg_sys::StatisticExtRelationId,
+                pg_sys::Oid::from_u32(3381),
                 pg_sys::get_statistics_object_oid(list, true),
             ),
             OBJECT_TSDICTIONARY => (

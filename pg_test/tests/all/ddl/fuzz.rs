@@ -103,14 +103,14 @@ const WORDS: &[&str] = &[
 ///
 /// # Panics
 /// When one gives an internal error, leaves a lock, hangs, or takes the server down.
-pub fn fuzz(database: &Database) {
+pub fn fuzz(database: &Database, major: u32) {
     let seed = setting("LOCKGUARD_SEED").unwrap_or_else(|| fastrand::u64(..));
     let wanted = setting("LOCKGUARD_DDL_FUZZ").map_or(STATEMENTS, |count| count as usize);
     println!("\n  {wanted} statements, LOCKGUARD_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
-    let corpus: Vec<String> = corpus::inside()
+    let corpus: Vec<String> = corpus::inside(major)
         .into_iter()
-        .chain(corpus::outside())
+        .chain(corpus::outside(major))
         .map(|entry| entry.text)
         .collect();
     let options = SessionOptions::named("fuzz")

@@ -9,10 +9,10 @@ use super::relations::{Locks, OWN_LOCKS, Relations};
 use crate::truth::mode::Mode;
 
 /// Compares every entry, all in one session.
-pub fn compare_all(database: &Database, tally: &mut Tally) {
+pub fn compare_all(database: &Database, major: u32, tally: &mut Tally) {
     let session = quiet_session(database, "inside");
     let relations = Relations::existing(&session);
-    for entry in corpus::inside() {
+    for entry in corpus::inside(major) {
         let predicted = predict(&session, &relations, &entry);
         let observed = observe(&session, &relations, &entry);
         match (predicted, observed) {

@@ -49,9 +49,9 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 }
 
 fn locks_of_says_what_a_statement_then_locks(world: &World) {
-    let (_cluster, database) = prepare(world);
+    let (cluster, database) = prepare(world);
     let mut tally = Tally::new("inside");
-    inside::compare_all(&database, &mut tally);
+    inside::compare_all(&database, cluster.installation().major(), &mut tally);
     tally.report();
 }
 
@@ -70,8 +70,8 @@ fn locks_of_says_what_a_random_script_on_a_random_schema_then_locks(world: &Worl
 }
 
 fn locks_of_answers_or_refuses_whatever_it_is_asked(world: &World) {
-    let (_cluster, database) = prepare(world);
-    fuzz::fuzz(&database);
+    let (cluster, database) = prepare(world);
+    fuzz::fuzz(&database, cluster.installation().major());
 }
 
 /// A server with the roles and the tablespace of the schema, and a database with the schema in it.

@@ -21,7 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Compares every entry, each in a copy of the database.
 pub fn compare_all(cluster: &Cluster, original: &Database, tally: &mut Tally) {
-    for entry in corpus::outside() {
+    let major = cluster.installation().major();
+    for entry in corpus::outside(major) {
         let copy = format!("copy_of_{}", original.name());
         original.ask(&format!(
             "CREATE DATABASE {copy} TEMPLATE {}",

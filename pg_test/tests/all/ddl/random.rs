@@ -24,7 +24,7 @@ pub fn compare(cluster: &Cluster, original: &Database, tally: &mut Tally) {
     let wanted = setting("LOCKGUARD_DDL_SCRIPTS").map_or(SCRIPTS, |count| count as usize);
     println!("\n  {wanted} scripts, LOCKGUARD_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
-    let entries = corpus::inside();
+    let entries = corpus::inside(cluster.installation().major());
     for schema in 0..SCHEMAS {
         let name = format!("random_{schema}");
         original.ask(&format!(
