@@ -71,6 +71,18 @@ impl Database {
         }
     }
 
+    /// Cancels what that process runs, with `pg_cancel_backend`: with exactly one signal. A client's own
+    /// request has the server send two (to the process and to its process group), and the second
+    /// may hit the statement after the one that the first has ended.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    #[track_caller]
+    pub fn cancel(&self, pid: i32) {
+        let sent = self.ask(&format!("SELECT pg_cancel_backend({pid})"));
+        assert_eq!(sent.value(), Some("t"), "pid {pid} is signalled");
+    }
+
     /// A command for one of PostgreSQL's client programs, or any other, with the connection in its environment.
     ///
     /// Start it with [`process::run`], [`process::Process::spawn`] or [`super::SlowReader::spawn`], which

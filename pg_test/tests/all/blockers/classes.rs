@@ -114,7 +114,7 @@ fn a_session_at_work_is_the_application(world: &World) {
     let loading = database.session("loading");
     // COPY into a table is work, not maintenance.
     loading.run("CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(50); RETURN NEW; END'");
-    app.cancel();
+    database.cancel(app.pid());
     assert!(sleep.wait(SOON).is_err());
     app.run("ROLLBACK");
     loading.run("CREATE TRIGGER slowly BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slowly()");

@@ -229,7 +229,7 @@ fn an_index_build_has_an_end(world: &World) {
         if statement.starts_with("CREATE") {
             build.wait(SOON).unwrap();
         } else {
-            build.cancel();
+            database.cancel(build.pid());
             assert!(build.wait(SOON).is_err());
         }
     }
@@ -333,7 +333,7 @@ fn where_more_may_follow_nothing_is_promised(world: &World) {
         let session = slow(&database, 5);
         let running = session.spawn(statement);
         has_no_end(&observer, view, reported);
-        running.cancel();
+        database.cancel(running.pid());
         assert!(running.wait(SOON).is_err());
     }
 }

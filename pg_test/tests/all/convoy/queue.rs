@@ -51,7 +51,7 @@ fn behind_a_long_transaction_it_is_in_no_queue(world: &World) {
     assert!(!call.is_finished());
     let released = clock(&database);
     let before = Instant::now();
-    application.session.cancel();
+    database.cancel(application.pid());
     let rows = call.rows(SOON);
     let soon = before.elapsed();
     let seen = oracle.end();

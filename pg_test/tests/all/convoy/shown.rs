@@ -90,7 +90,7 @@ fn after_a_success_the_query_is_the_clients_own(world: &World) {
             .is_some_and(|(_, event)| event == "PgSleep")
     });
     assert_eq!(shown(&database, &migration).text("query"), sql);
-    migration.cancel();
+    database.cancel(migration.pid());
     assert!(call.wait(SOON).is_err());
 }
 
@@ -113,7 +113,7 @@ fn after_an_error_that_is_caught_the_query_is_the_clients_own(world: &World) {
             row.text("query").starts_with("/* lockguard waits for pid ")
         });
         if is_cancelled {
-            migration.cancel();
+            database.cancel(migration.pid());
         }
         wait_until(
             "the error is caught, and the statement goes on",
@@ -126,7 +126,7 @@ fn after_an_error_that_is_caught_the_query_is_the_clients_own(world: &World) {
         let row = shown(&database, &migration);
         assert_eq!(row.text("query"), sql);
         assert_eq!(row.text("state"), "active");
-        migration.cancel();
+        database.cancel(migration.pid());
         assert!(call.wait(SOON).is_err());
     }
     assert!(application.goes_on());

@@ -181,7 +181,7 @@ fn an_interrupted_call_that_is_caught_leaves_no_subtransaction(world: &World) {
             call.wait_event()
                 .is_some_and(|(_, event)| event == "virtualxid")
         });
-        migration.cancel();
+        database.cancel(migration.pid());
         call.rows(SOON);
         let last = migration.take_notices().pop().unwrap();
         assert_eq!(last.message, "caught");

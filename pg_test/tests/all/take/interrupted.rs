@@ -83,7 +83,7 @@ fn nothing_is_held_after_an_interrupt_that_is_caught(world: &World) {
             ));
             if !by_timeout {
                 place.wait_until_there(&stage);
-                stage.migration.cancel();
+                stage.database.cancel(stage.migration.pid());
             }
             running.rows(SOON);
             let why = stage.migration.take_notices().pop().unwrap().message;
@@ -115,7 +115,7 @@ fn nothing_is_held_after_an_interrupt_that_is_not_caught(world: &World) {
         if let Place::InQueue = place {
             write.wait_until_queued();
         }
-        stage.migration.cancel();
+        stage.database.cancel(stage.migration.pid());
         let error = running.wait(SOON).unwrap_err();
         assert_eq!(error.code().map(|c| c.code()), Some("57014"), "{error}");
         stage.holds_nothing("an error");
@@ -165,7 +165,7 @@ fn an_interrupted_call_leaves_the_settings_as_they_were(world: &World) {
         let before = stage.migration.run(settings);
         let running = stage.migration.spawn(call("t u", place.more()));
         place.wait_until_there(&stage);
-        stage.migration.cancel();
+        stage.database.cancel(stage.migration.pid());
         assert!(running.wait(SOON).is_err());
         stage.migration.run("ROLLBACK TO s");
         assert_eq!(stage.migration.run(settings).value(), before.value());

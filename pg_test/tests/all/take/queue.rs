@@ -84,7 +84,7 @@ fn a_request_that_stays_in_the_queue_is_waited_for_outside_of_it(world: &World) 
     let running = stage.migration.spawn(call("u t", ""));
     stage.wait_until_it_waits();
     stage.holds_nothing("waiting");
-    application.session.cancel();
+    stage.database.cancel(application.pid());
     application.was_cancelled("by hand");
     hanging.rows(SOON);
     // Now that one has the lock, in a transaction that stays: no obstacle to clearing, one to taking.
