@@ -1,4 +1,6 @@
 //! The corpus: entries of one or several statements, parted by blank lines.
+//!
+//! `LOCKGUARD_DDL_INSIDE` and `LOCKGUARD_DDL_OUTSIDE` name files of such entries to take instead of the corpus's.
 
 /// Those that run in a transaction block, and are rolled back.
 const INSIDE: [(&str, &str); 6] = [
@@ -24,12 +26,27 @@ pub struct Entry {
 
 /// The entries that run in a transaction block and succeed there.
 pub fn inside(major: u32) -> Vec<Entry> {
-    entries(&INSIDE, major)
+    match given("LOCKGUARD_DDL_INSIDE") {
+        Some(text) => entries(&[("given", &text)], major),
+        None => entries(&INSIDE, major),
+    }
 }
 
 /// The entries that need to be watched from outside.
 pub fn outside(major: u32) -> Vec<Entry> {
-    entries(&OUTSIDE, major)
+    match given("LOCKGUARD_DDL_OUTSIDE") {
+        Some(text) => entries(&[("given", &text)], major),
+        None => entries(&OUTSIDE, major),
+    }
+}
+
+/// What stands in the file that a variable of the environment names.
+pub fn given(variable: &str) -> Option<String> {
+    let path = std::env::var_os(variable)?;
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) => panic!("{variable}={}: {error}", path.display()),
+    }
 }
 
 fn entries(files: &[(&'static str, &str)], major: u32) -> Vec<Entry> {

@@ -2,6 +2,8 @@
 //!
 //! The corpus is in `corpus/*.sql`, over the schema in `schema.sql`. `LOCKGUARD_DDL=text` runs only the entries that
 //! contain the text (or whose family is called so); `LOCKGUARD_DDL_RECORD=path` writes down what the server locked.
+//! Statements and schemas of one's own: `LOCKGUARD_DDL_INSIDE`, `LOCKGUARD_DDL_OUTSIDE` (see `corpus`) and
+//! `LOCKGUARD_DDL_SCHEMA` name files.
 
 mod corpus;
 mod fuzz;
@@ -86,7 +88,9 @@ fn prepare(world: &World) -> (Cluster, Database) {
     ] {
         database.ask(command);
     }
-    database.session("schema").run(SCHEMA);
+    let schema = corpus::given("LOCKGUARD_DDL_SCHEMA");
+    let schema = schema.as_deref().unwrap_or(SCHEMA);
+    database.session("schema").run(schema);
     (cluster, database)
 }
 
