@@ -123,6 +123,8 @@ fn a_lock_timeout_neither_ends_the_wait_nor_is_changed_by_it(world: &World) {
         .connect(SessionOptions::named("migration").set("lock_timeout", "40ms"))
         .unwrap();
     let settings = "SELECT string_agg(name || '=' || setting || '/' || source, ' ' ORDER BY name) FROM pg_settings";
+    // The library brings settings of its own when it is first called.
+    migration.run("SELECT FROM lockguard.blockers_of('{}')");
     let before = migration.run(settings);
     for (begin, set, shown) in [
         ("BEGIN", "SELECT 1", "40ms"),
