@@ -169,6 +169,22 @@ pub enum Reach {
     Database,
 }
 
+/// Where a transaction or a part of one begins and ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transaction {
+    Begin,
+    /// `chain`: another begins at once.
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
     /// DROP of relations.
@@ -365,6 +381,7 @@ pub enum Statement {
         sets: Option<u32>,
         names: Vec<Name>,
     },
+    Transaction(Transaction),
     Several(Vec<Statement>),
     /// It changes how names are resolved from here on.
     SearchPath(String),

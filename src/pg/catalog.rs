@@ -418,7 +418,15 @@ pub fn index_has(index: RelationId, column: i16) -> bool {
     }
 }
 
-/// Sets the search path until [`restore_settings`] with the answer.
+/// The setting that the search path comes from.
+pub fn search_path_setting() -> String {
+    // SAFETY: reads a setting that there always is.
+    let setting = unsafe { pg_sys::GetConfigOption(c"search_path".as_ptr(), false, false) };
+    // SAFETY: null, or a string.
+    unsafe { text::from_server(setting) }.unwrap_or_default()
+}
+
+/// Sets the search path, until the end of [`with_settings_kept`].
 pub fn set_search_path(path: &str) {
     let Ok(path) = CString::new(text::to_server(path)) else {
         return;

@@ -20,6 +20,7 @@ pub mod catalog {
     pub const PUBLICATION_RELATION: u32 = 6106;
     pub const SCHEMA: u32 = 2615;
     pub const ROLE: u32 = 1260;
+    pub const FUNCTION: u32 = 1255;
 }
 
 const DEPENDER: Index = Index {
@@ -226,6 +227,51 @@ pub fn trigger_constraint(trigger: u32) -> Option<u32> {
     };
     let found = rows(by, &[("oid", trigger)], ["tgconstraint"]);
     found.first().map(|[id]| *id as u32).filter(|id| *id != 0)
+}
+
+/// A trigger that somebody has made and that is enabled in this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    pub function: u32,
+    /// It is for TRUNCATE; otherwise for what changes rows.
+    pub on_truncate: bool,
+}
+
+/// The triggers of a relation that fire here, but for the server's own.
+pub fn triggers(relation: RelationId) -> Vec<Trigger> {
+    let by = Index {
+        catalog: catalog::TRIGGER,
+        index: 2701,
+    };
+    // SAFETY: a setting of this session.
+    let is_replica = unsafe { pg_sys::SessionReplicationRole }
+        == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as core::ffi::c_int;
+    let columns = ["tgfoid", "tgtype", "tgenabled", "tgisinternal"];
+    rows(by, &[("tgrelid", relation)], columns)
+        .into_iter()
+        .filter(|[_, _, enabled, is_internal]| {
+            let fires = match *enabled as u8 {
+                pg_sys::TRIGGER_FIRES_ALWAYS => true,
+                pg_sys::TRIGGER_FIRES_ON_ORIGIN => !is_replica,
+                pg_sys::TRIGGER_FIRES_ON_REPLICA => is_replica,
+                _ => false,
+            };
+            fires && *is_internal as u8 == 0
+        })
+        .map(|[function, kind, ..]| Trigger {
+            function: function as u32,
+            on_truncate: kind as u32 & pg_sys::TRIGGER_TYPE_TRUNCATE != 0,
+        })
+        .collect()
+}
+
+/// The functions that an object's expressions call, but for the server's own.
+pub fn functions_of(object: Address) -> Vec<u32> {
+    let called = dependencies(object).into_iter();
+    called
+        .filter(|(on, _)| on.class == catalog::FUNCTION)
+        .map(|(on, _)| on.object)
+        .collect()
 }
 
 /// The triggers, rules and policies of a relation, and their names' owner.

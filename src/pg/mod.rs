@@ -12,6 +12,7 @@ pub mod datum;
 pub mod depend;
 pub mod event;
 pub mod extension;
+pub mod functions;
 pub mod inheritance;
 pub mod interval;
 pub mod locks;

@@ -113,6 +113,7 @@ impl Plan {
             if reach::kind(relation) == TABLE {
                 self.lock_storage(relation, AccessExclusive, "which is truncated");
             }
+            self.triggers(relation, true);
             if restarts {
                 for sequence in self.owned_sequences(relation) {
                     let why = format!("sequence of {}, restarted", reach::name(relation));
@@ -340,6 +341,7 @@ impl Plan {
 
     /// What the query of a materialized view reads.
     fn read_by(&mut self, view: RelationId) {
+        self.called_by_query_of(view);
         for read in self.read_by_rules(view) {
             let why = format!("read by {}", reach::name(view));
             if reach::kind(read) == VIEW {

@@ -9,9 +9,12 @@ mod maintenance;
 mod names;
 mod query;
 mod reach;
+mod transaction;
+mod unseen;
 
 use crate::ddl::{Address, Name, Statement};
 use crate::lock::{LockMode, ModeSet, RelationId};
+use crate::pg::event::EventTrigger;
 use crate::pg::{catalog, parser};
 use names::Names;
 use std::collections::HashMap;
@@ -48,11 +51,13 @@ pub enum Effect {
 /// Raises 42601 for text that is no SQL, with its position.
 pub fn script(text: &str) -> Vec<Planned> {
     catalog::with_settings_kept(|| {
-        let statements = parser::parse(text);
         let mut plan = Plan::default();
-        for statement in &statements {
+        for parsed in parser::parse(text) {
             plan.next();
-            plan.statement(statement);
+            if let Some(tag) = &parsed.tag_of_ddl {
+                plan.event_triggers(tag);
+            }
+            plan.statement(&parsed.statement);
         }
         plan.rows
     })
@@ -82,6 +87,9 @@ struct Plan {
     replaced_views: HashMap<RelationId, Vec<RelationId>>,
     /// What depends on what since an earlier statement, and how.
     made: Vec<(Address, Address, u8)>,
+    /// What was so where a transaction, and each savepoint in it, began.
+    saved: Vec<transaction::Saved>,
+    event_triggers: Option<Vec<EventTrigger>>,
 }
 
 /// The part of a relation that is something which an earlier statement has made on it.
@@ -221,6 +229,7 @@ impl Plan {
                 }
             }
             Made(name) => self.names.make(name),
+            Transaction(step) => self.transaction(step),
             Several(all) => all.iter().for_each(|one| self.statement(one)),
             SearchPath(path) => catalog::set_search_path(path),
             Unseen(why) => self.unseen(why),

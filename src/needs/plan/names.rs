@@ -16,7 +16,7 @@ pub enum Found {
 }
 
 /// What earlier statements have changed, by schema and name.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Names {
     changed: HashMap<(String, String), Found>,
     /// What the removal of something that was made here locks, and why.

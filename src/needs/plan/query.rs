@@ -15,6 +15,7 @@ impl Plan {
             self.lock(relation, *mode, "named in the query");
             if runs {
                 self.behind_view(relation, *mode);
+                self.set_off(relation, *mode == LockMode::RowExclusive);
             }
         }
     }
@@ -35,6 +36,7 @@ impl Plan {
         for read in self.read_by_rules(relation) {
             let why = format!("read by the view {}", reach::name(relation));
             self.lock(read, LockMode::AccessShare, why);
+            self.set_off(read, false);
             self.behind_view(read, LockMode::AccessShare);
         }
     }

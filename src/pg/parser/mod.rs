@@ -3,6 +3,7 @@
 //! names are looked up.
 
 mod alter;
+mod calls;
 mod create;
 mod drop;
 mod node;
@@ -16,16 +17,30 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::CString;
 
+/// A statement of a text.
+pub struct Parsed {
+    pub statement: Statement,
+    /// Its command tag, where event triggers fire for it.
+    pub tag_of_ddl: Option<String>,
+}
+
 /// The statements of a text, in their order.
 ///
 /// # Errors
 /// Raises 42601 and what else the parser does, with the position in that text.
-pub fn parse(source: &str) -> Vec<Statement> {
-    raw(source)
-        .into_iter()
+pub fn parse(source: &str) -> Vec<Parsed> {
+    let parsed = |tree: *mut pg_sys::Node| {
         // SAFETY: fresh from the parser.
-        .map(|tree| unsafe { statement(tree) })
-        .collect()
+        unsafe {
+            let tag = pg_sys::CreateCommandTag(tree);
+            let fires = pg_sys::command_tag_event_trigger_ok(tag);
+            Parsed {
+                statement: statement(tree),
+                tag_of_ddl: text::from_server(pg_sys::GetCommandTagName(tag)).filter(|_| fires),
+            }
+        }
+    };
+    raw(source).into_iter().map(parsed).collect()
 }
 
 /// The parse trees of a text.
@@ -77,11 +92,29 @@ unsafe extern "C-unwind" fn say_where(place: *mut core::ffi::c_void) {
     }
 }
 
-/// What a parse tree says.
+/// What a parse tree says, and what of it cannot be seen.
 ///
 /// # Safety
 /// `tree` is a raw parse tree of one statement, without its `RawStmt`.
 pub(super) unsafe fn statement(tree: *mut pg_sys::Node) -> Statement {
+    // SAFETY: as promised.
+    let (seen, calls) = unsafe { (seen(tree), calls::opaque(tree)) };
+    if calls.is_empty() {
+        return seen;
+    }
+    let unseen = calls.into_iter().map(|name| {
+        Statement::Unseen(format!(
+            "function {name}(): what it runs cannot be seen ahead"
+        ))
+    });
+    Statement::Several(std::iter::once(seen).chain(unseen).collect())
+}
+
+/// What a parse tree says of relations.
+///
+/// # Safety
+/// As for [`statement`].
+unsafe fn seen(tree: *mut pg_sys::Node) -> Statement {
     use pg_sys::NodeTag::*;
     // SAFETY: a node's tag tells its type; each function is given the node that it reads.
     unsafe {
@@ -156,7 +189,7 @@ pub(super) unsafe fn statement(tree: *mut pg_sys::Node) -> Statement {
             T_ImportForeignSchemaStmt => {
                 Statement::Unseen("what is imported cannot be seen ahead".into())
             }
-            T_FetchStmt => Statement::Nothing,
+            T_TransactionStmt => other::transaction(&*tree.cast()),
             _ => Statement::Nothing,
         }
     }

@@ -1,7 +1,7 @@
 //! Statements that are no DDL on a single object: maintenance, LOCK, COPY, GRANT, COMMENT.
 
 use super::{drop, node, query};
-use crate::ddl::{Name, Part, Reach, Reference, Statement};
+use crate::ddl::{Name, Part, Reach, Reference, Statement, Transaction};
 use crate::lock::LockMode;
 use pgrx::pg_sys::{self, ObjectType::*};
 
@@ -161,7 +161,7 @@ pub unsafe fn copy(statement: &pg_sys::CopyStmt) -> Statement {
 pub unsafe fn explain(statement: &pg_sys::ExplainStmt) -> Statement {
     // SAFETY: as promised.
     unsafe {
-        let explained = super::statement(statement.query);
+        let explained = super::seen(statement.query);
         match explained {
             Statement::Query { .. } | Statement::Unseen(_) => explained,
             Statement::CreateTableAs {
@@ -205,6 +205,29 @@ pub unsafe fn prepare(statement: &pg_sys::PrepareStmt) -> Statement {
 pub unsafe fn declare(statement: &pg_sys::DeclareCursorStmt) -> Statement {
     // SAFETY: as promised.
     unsafe { query::query(statement.query, true) }
+}
+
+/// BEGIN, COMMIT, SAVEPOINT and their like.
+///
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn transaction(statement: &pg_sys::TransactionStmt) -> Statement {
+    use pg_sys::TransactionStmtKind::*;
+    // SAFETY: as promised.
+    let savepoint = unsafe { node::string(statement.savepoint_name) }.unwrap_or_default();
+    Statement::Transaction(match statement.kind {
+        TRANS_STMT_BEGIN | TRANS_STMT_START => Transaction::Begin,
+        TRANS_STMT_COMMIT | TRANS_STMT_PREPARE => Transaction::Commit {
+            chain: statement.chain,
+        },
+        TRANS_STMT_ROLLBACK => Transaction::Rollback {
+            chain: statement.chain,
+        },
+        TRANS_STMT_SAVEPOINT => Transaction::Savepoint(savepoint),
+        TRANS_STMT_RELEASE => Transaction::Release(savepoint),
+        TRANS_STMT_ROLLBACK_TO => Transaction::RollbackTo(savepoint),
+        _ => return Statement::Nothing,
+    })
 }
 
 /// SET search_path.

@@ -2,7 +2,7 @@
 
 use super::node;
 use crate::ddl::Name;
-use crate::pg::catalog;
+use crate::pg::{catalog, functions};
 use pgrx::pg_sys::{self, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -41,25 +41,12 @@ unsafe extern "C-unwind" fn look(tree: *mut pg_sys::Node, found: *mut c_void) ->
 /// # Safety
 /// The name of a function.
 unsafe fn may_be_volatile(name: *mut pg_sys::List) -> bool {
-    // SAFETY: a catalog look-up of all functions of that name; the list is linked.
+    // SAFETY: as promised; a catalog look-up for each function of that name.
     unsafe {
-        let mut candidate = pg_sys::FuncnameGetCandidates(
-            name,
-            -1,
-            std::ptr::null_mut(),
-            false,
-            false,
-            false,
-            true,
-        );
-        while !candidate.is_null() {
-            let volatility = pg_sys::func_volatile((*candidate).oid) as u8;
-            if volatility == pg_sys::PROVOLATILE_VOLATILE {
-                return true;
-            }
-            candidate = (*candidate).next;
-        }
-        false
+        functions::candidates(name).into_iter().any(|function| {
+            let volatility = pg_sys::func_volatile(pg_sys::Oid::from_u32(function));
+            volatility as u8 == pg_sys::PROVOLATILE_VOLATILE
+        })
     }
 }
 

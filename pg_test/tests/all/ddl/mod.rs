@@ -5,6 +5,7 @@
 //! Statements and schemas of one's own: `LOCKGUARD_DDL_INSIDE`, `LOCKGUARD_DDL_OUTSIDE` (see `corpus`) and
 //! `LOCKGUARD_DDL_SCHEMA` name files.
 
+mod answers;
 mod corpus;
 mod fuzz;
 mod gates;
@@ -41,13 +42,14 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    scenarios![
+    let compared = scenarios![
         world;
         locks_of_says_what_a_statement_then_locks,
         locks_of_says_what_a_statement_outside_a_transaction_block_then_locks,
         locks_of_says_what_a_random_script_on_a_random_schema_then_locks,
         locks_of_answers_or_refuses_whatever_it_is_asked,
-    ]
+    ];
+    answers::trials(world).into_iter().chain(compared).collect()
 }
 
 fn locks_of_says_what_a_statement_then_locks(world: &World) {

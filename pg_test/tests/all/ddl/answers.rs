@@ -1,0 +1,397 @@
+//! What `locks_of` answers beside the locks themselves: what cannot be seen ahead, errors, the course of a script;
+//! and that it neither waits nor runs anything.
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use pg_test::Session;
+
+use crate::take::scene::{Holder, STRONGEST, Stage};
+use crate::world::{World, scenarios};
+
+pub fn trials(world: &Arc<World>) -> Vec<Trial> {
+    scenarios![
+        world;
+        it_tells_statement_relation_mode_and_reason,
+        what_cannot_be_seen_ahead_is_a_row_without_a_relation,
+        what_hides_nothing_is_no_such_row,
+        event_triggers_cannot_be_seen_ahead_and_ours_is_none_of_them,
+        what_is_rolled_back_in_a_script_was_never_made,
+        a_syntax_error_has_its_code_and_position,
+        null_is_refused,
+        it_waits_for_nobody_and_runs_nothing,
+        it_works_without_any_right_to_the_relations,
+        it_works_on_whatever_the_search_path_makes_of_names,
+    ]
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE users (id int PRIMARY KEY, name text);
+    CREATE TABLE events (id int, user_id int CONSTRAINT events_user_id_fkey REFERENCES users);
+    CREATE FUNCTION hidden() RETURNS int LANGUAGE plpgsql AS 'BEGIN DROP TABLE users CASCADE; RETURN 1; END';
+    CREATE FUNCTION pure(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+    CREATE PROCEDURE hidden_too() LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+    CREATE FUNCTION add(int, int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1 + $2; END';
+    CREATE AGGREGATE added(int) (SFUNC = add, STYPE = int);
+    CREATE TABLE noted (id int DEFAULT hidden(), n int CHECK (hidden() > n));
+    CREATE TABLE fires (id int);
+    CREATE TRIGGER t BEFORE INSERT ON fires FOR EACH ROW EXECUTE FUNCTION fired();
+    CREATE TABLE emptied (id int);
+    CREATE TRIGGER t BEFORE TRUNCATE ON emptied EXECUTE FUNCTION fired();
+    CREATE TABLE quiet (id int);
+    CREATE TRIGGER t BEFORE INSERT ON quiet FOR EACH ROW EXECUTE FUNCTION fired();
+    ALTER TABLE quiet DISABLE TRIGGER t;
+    CREATE VIEW looks AS SELECT hidden() AS id;
+    CREATE VIEW looks_on AS SELECT id FROM looks;
+    CREATE MATERIALIZED VIEW kept AS SELECT id FROM looks WITH NO DATA;
+    CREATE TABLE watched (id int);
+    CREATE POLICY p ON watched USING (hidden() = id)";
+
+/// Of each row: statement, relation, mode, reason.
+fn locks_of(session: &Session, statement: &str) -> Vec<[Option<String>; 4]> {
+    let rows = session.run(&format!(
+        "SELECT statement, relation, mode, reason FROM lockguard.locks_of($locks${statement}$locks$)"
+    ));
+    let columns = ["statement", "relation", "mode", "reason"];
+    let row = |row: &pg_test::Row| columns.map(|column| row.get(column).map(str::to_owned));
+    rows.iter().map(row).collect()
+}
+
+/// The reasons of those rows that have no relation.
+fn unseen(session: &Session, statement: &str) -> Vec<String> {
+    let rows = locks_of(session, statement).into_iter();
+    rows.filter(|[_, relation, _, _]| relation.is_none())
+        .map(|[_, _, mode, reason]| {
+            assert_eq!(mode, None, "{statement}");
+            reason.unwrap()
+        })
+        .collect()
+}
+
+/// The relations of the others.
+fn seen(session: &Session, statement: &str) -> Vec<String> {
+    let rows = locks_of(session, statement).into_iter();
+    rows.filter_map(|[_, relation, _, _]| relation).collect()
+}
+
+fn it_tells_statement_relation_mode_and_reason(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    let rows = locks_of(
+        &stage.migration,
+        "/* two */ SELECT 1; -- the one that counts\nDROP TABLE IF EXISTS nothing, events;;",
+    );
+    let expected = [
+        ("events", STRONGEST, "dropped"),
+        (
+            "users",
+            STRONGEST,
+            "referenced by foreign key events_user_id_fkey",
+        ),
+    ];
+    let expected = expected.map(|(relation, mode, reason)| {
+        ["2", relation, mode, reason].map(|value| Some(value.to_owned()))
+    });
+    assert_eq!(rows, expected);
+}
+
+fn what_cannot_be_seen_ahead_is_a_row_without_a_relation(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    for (statement, reason) in [
+        ("DO 'BEGIN DROP TABLE events; END'", "a DO block"),
+        ("CALL hidden_too()", "a procedure"),
+        ("EXECUTE prepared", "a prepared statement"),
+        (
+            "CREATE TABLE made AS EXECUTE prepared",
+            "a prepared statement",
+        ),
+        ("EXPLAIN ANALYZE EXECUTE prepared", "a prepared statement"),
+        ("CREATE EXTENSION hstore", "the extension's script"),
+        ("SELECT hidden()", "function hidden()"),
+        (
+            "SELECT 1 FROM users WHERE id IN (SELECT public.hidden())",
+            "function hidden()",
+        ),
+        (
+            "WITH w AS (SELECT hidden()) SELECT * FROM w",
+            "function hidden()",
+        ),
+        ("SELECT * FROM hidden() h(i)", "function hidden()"),
+        ("SELECT added(id) FROM users", "function added()"),
+        (
+            "SELECT query_to_xml('DROP TABLE events', true, true, '')",
+            "function query_to_xml()",
+        ),
+        ("INSERT INTO users VALUES (hidden())", "function hidden()"),
+        ("UPDATE users SET id = hidden()", "function hidden()"),
+        ("DELETE FROM users WHERE id = hidden()", "function hidden()"),
+        ("CREATE TABLE made AS SELECT hidden()", "function hidden()"),
+        ("SELECT hidden() INTO made", "function hidden()"),
+        ("DECLARE c CURSOR FOR SELECT hidden()", "function hidden()"),
+        ("COPY (SELECT hidden()) TO STDOUT", "function hidden()"),
+        ("EXPLAIN ANALYZE SELECT hidden()", "function hidden()"),
+        (
+            "ALTER TABLE users ADD c int DEFAULT hidden()",
+            "function hidden()",
+        ),
+        (
+            "ALTER TABLE users ADD c int CHECK (hidden() > 0)",
+            "function hidden()",
+        ),
+        (
+            "ALTER TABLE users ALTER id TYPE int USING hidden()",
+            "function hidden()",
+        ),
+        (
+            "ALTER TABLE users ADD CHECK (id < hidden())",
+            "function hidden()",
+        ),
+        ("SELECT * FROM looks", "function hidden(), called by looks"),
+        (
+            "SELECT * FROM looks_on",
+            "function hidden(), called by looks",
+        ),
+        (
+            "REFRESH MATERIALIZED VIEW kept",
+            "function hidden(), called by looks",
+        ),
+        (
+            "SELECT * FROM watched",
+            "function hidden(), called by policies on watched",
+        ),
+        (
+            "INSERT INTO noted (n) VALUES (1)",
+            "function hidden(), called by defaults of noted",
+        ),
+        (
+            "COPY noted FROM STDIN",
+            "function hidden(), called by constraints of noted",
+        ),
+        ("INSERT INTO fires VALUES (1)", "triggers on fires"),
+        ("TRUNCATE emptied", "triggers on emptied"),
+        ("DROP TABLE nothing", "relation \"nothing\" does not exist"),
+    ] {
+        let told = unseen(&stage.migration, statement);
+        assert!(
+            told.iter().any(|row| row.starts_with(reason)),
+            "{statement}: {told:?}"
+        );
+    }
+}
+
+fn what_hides_nothing_is_no_such_row(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    for statement in [
+        "",
+        "SELECT now(), max(id), count(*), lower(min(name)) FROM users",
+        "SELECT pure(1)",
+        "EXPLAIN SELECT hidden()",
+        "EXPLAIN (ANALYZE off) SELECT hidden()",
+        "PREPARE p AS SELECT hidden()",
+        "CREATE VIEW made AS SELECT hidden()",
+        "CREATE TABLE made AS SELECT hidden() WITH NO DATA",
+        "CREATE TABLE made (id int DEFAULT hidden(), CHECK (hidden() > 0))",
+        "ALTER TABLE users ALTER id SET DEFAULT hidden()",
+        "ALTER TABLE users ADD CHECK (id < hidden()) NOT VALID",
+        "INSERT INTO quiet VALUES (1)",
+        "INSERT INTO emptied VALUES (1)",
+        "TRUNCATE fires",
+        "SELECT * FROM noted",
+        "DROP TABLE IF EXISTS nothing, nowhere.nothing",
+        "CREATE INDEX ON users (pure(id))",
+        "COMMENT ON TABLE users IS 'hidden()'",
+    ] {
+        let told = unseen(&stage.migration, statement);
+        assert!(told.is_empty(), "{statement}: {told:?}");
+    }
+    stage
+        .migration
+        .run("SET session_replication_role = replica");
+    assert!(unseen(&stage.migration, "INSERT INTO fires VALUES (1)").is_empty());
+}
+
+fn event_triggers_cannot_be_seen_ahead_and_ours_is_none_of_them(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    let ddl = "ALTER TABLE users ADD c int";
+    assert!(unseen(&stage.migration, ddl).is_empty());
+    stage.migration.run(
+        "CREATE FUNCTION heard() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+         CREATE EVENT TRIGGER every ON ddl_command_end EXECUTE FUNCTION heard();
+         CREATE EVENT TRIGGER drops ON sql_drop EXECUTE FUNCTION heard();
+         CREATE EVENT TRIGGER rewrites ON table_rewrite EXECUTE FUNCTION heard();
+         CREATE EVENT TRIGGER views ON ddl_command_start WHEN TAG IN ('CREATE VIEW', 'DROP VIEW') EXECUTE FUNCTION heard();
+         CREATE EVENT TRIGGER silent ON ddl_command_start EXECUTE FUNCTION heard();
+         ALTER EVENT TRIGGER silent DISABLE",
+    );
+    for (statement, names) in [
+        (ddl, &["drops", "every", "rewrites"][..]),
+        ("DROP TABLE events", &["drops", "every"]),
+        ("CREATE VIEW made AS SELECT 1", &["every", "views"]),
+        ("CREATE INDEX ON users (name)", &["every"]),
+        ("TRUNCATE users CASCADE", &[]),
+        ("SELECT 1", &[]),
+    ] {
+        let names = names
+            .iter()
+            .map(|name| format!("event trigger {name}: what it runs cannot be seen ahead"));
+        let expected: Vec<String> = names.collect();
+        assert_eq!(unseen(&stage.migration, statement), expected, "{statement}");
+    }
+    stage
+        .migration
+        .run("DROP EVENT TRIGGER every, drops, rewrites, views, silent");
+}
+
+fn what_is_rolled_back_in_a_script_was_never_made(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    stage
+        .migration
+        .run("CREATE SCHEMA other; CREATE TABLE other.users (id int)");
+    let renamed = "ALTER TABLE events RENAME TO renamed";
+    for (script, last) in [
+        (
+            format!("BEGIN; {renamed}; ROLLBACK; DROP TABLE events"),
+            Some("events"),
+        ),
+        (format!("BEGIN; {renamed}; COMMIT; DROP TABLE events"), None),
+        (
+            format!("BEGIN; {renamed}; COMMIT; DROP TABLE renamed"),
+            Some("events"),
+        ),
+        (
+            format!("BEGIN; SAVEPOINT s; {renamed}; ROLLBACK TO s; DROP TABLE events"),
+            Some("events"),
+        ),
+        (
+            format!("BEGIN; SAVEPOINT s; {renamed}; RELEASE s; DROP TABLE renamed"),
+            Some("events"),
+        ),
+        (
+            format!(
+                "BEGIN; SAVEPOINT s; {renamed}; SAVEPOINT t; ROLLBACK TO t; DROP TABLE renamed"
+            ),
+            Some("events"),
+        ),
+        (
+            format!("BEGIN; {renamed}; ROLLBACK AND CHAIN; {renamed}; ROLLBACK; DROP TABLE events"),
+            Some("events"),
+        ),
+        (
+            "BEGIN; SET search_path = other; ROLLBACK; DROP TABLE users CASCADE".into(),
+            Some("users"),
+        ),
+        (
+            "BEGIN; SET search_path = other; COMMIT; DROP TABLE users CASCADE".into(),
+            Some("other.users"),
+        ),
+        (
+            "BEGIN; CREATE TABLE made (id int); ROLLBACK; DROP TABLE made".into(),
+            None,
+        ),
+    ] {
+        let rows = locks_of(&stage.migration, &script).into_iter();
+        let number = script.matches(';').count() + 1;
+        let dropped = rows
+            .filter(|[statement, _, _, reason]| {
+                *statement == Some(number.to_string()) && reason.as_deref() == Some("dropped")
+            })
+            .find_map(|[_, relation, _, _]| relation);
+        assert_eq!(dropped.as_deref(), last, "{script}");
+    }
+    // Where there is nothing to roll back, nothing is.
+    let script = format!("{renamed}; ROLLBACK; DROP TABLE renamed");
+    assert!(unseen(&stage.migration, &script).is_empty(), "{script}");
+}
+
+fn a_syntax_error_has_its_code_and_position(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    let ask = |statement: &str| {
+        let ask = format!("SELECT FROM lockguard.locks_of($locks${statement}$locks$)");
+        stage.migration.error(&ask)
+    };
+    for (statement, position) in [
+        ("DROP TABLEX events", 6),
+        ("SELECT 1; SELECT 'ä', FROM users", 23),
+        ("CREATE", 7),
+    ] {
+        let error = ask(statement);
+        assert_eq!(error.code().code(), "42601", "{statement}");
+        let told = format!("{:?}", error.position());
+        assert!(
+            told.contains(&format!("position: {position}")) && told.contains(statement),
+            "{statement}: {told}"
+        );
+    }
+    // The session is as before.
+    assert_eq!(seen(&stage.migration, "DROP TABLE fires"), ["fires"]);
+}
+
+fn null_is_refused(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    let error = stage.migration.error("SELECT lockguard.locks_of(NULL)");
+    assert_eq!(error.code().code(), "22004");
+}
+
+fn it_waits_for_nobody_and_runs_nothing(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    let all = "users, events, noted, fires, emptied, quiet, looks, kept, watched";
+    let tables = all.replace("looks, kept, ", "");
+    let locked = format!(
+        "LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE; LOCK TABLE looks IN ACCESS EXCLUSIVE MODE"
+    );
+    let _holder = Holder::idle(&stage.database, "web", &locked);
+    stage
+        .migration
+        .run("BEGIN; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '1ms'");
+    for statement in [
+        &format!("DROP TABLE {tables} CASCADE"),
+        "ALTER TABLE users ALTER id TYPE bigint, ADD c int DEFAULT hidden()",
+        "ALTER TABLE events VALIDATE CONSTRAINT events_user_id_fkey",
+        "VACUUM FULL; REINDEX TABLE users; CLUSTER; ANALYZE",
+        "REFRESH MATERIALIZED VIEW kept",
+        "INSERT INTO users SELECT id FROM looks_on",
+        "CREATE VIEW made AS SELECT * FROM users, events",
+        "DROP SCHEMA public CASCADE; DROP OWNED BY CURRENT_USER CASCADE",
+        "CREATE TABLE made (LIKE users INCLUDING ALL, r int REFERENCES users) INHERITS (events)",
+        "DO 'BEGIN DROP TABLE events; END'",
+    ] {
+        locks_of(&stage.migration, statement);
+        stage.holds_nothing("after locks_of");
+    }
+    stage.migration.run("COMMIT");
+    let tables = stage
+        .migration
+        .run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'");
+    assert_eq!(tables.value(), Some("7"));
+}
+
+fn it_works_without_any_right_to_the_relations(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    let nobody = crate::take::rights::role(&stage, "nobody", "", "");
+    let told = seen(&nobody, "DROP TABLE events; SELECT * FROM looks");
+    assert_eq!(told, ["events", "users", "looks"]);
+}
+
+fn it_works_on_whatever_the_search_path_makes_of_names(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    stage
+        .migration
+        .run("CREATE SCHEMA other; CREATE TABLE other.fires (id int)");
+    let drop = "DROP TABLE fires";
+    for (path, found) in [("other, public", "fires"), ("public", "fires"), ("''", "")] {
+        stage.migration.run(&format!("SET search_path = {path}"));
+        let expected: Vec<&str> = [found]
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .collect();
+        assert_eq!(seen(&stage.migration, drop), expected, "{path}");
+    }
+    stage
+        .migration
+        .run("SET search_path = public; CREATE TEMP TABLE fires (id int)");
+    let oid = "SELECT relation::oid::text FROM lockguard.locks_of('DROP TABLE fires')";
+    let temporary = stage
+        .migration
+        .run("SELECT 'pg_temp.fires'::regclass::oid::text");
+    assert_eq!(stage.migration.run(oid).value(), temporary.value());
+}

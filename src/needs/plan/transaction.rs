@@ -1,0 +1,86 @@
+//! Transactions within a script: with what is rolled back goes what it had made, renamed or dropped.
+//!
+//! A script may run statement by statement or as one message: outside BEGIN and COMMIT, ROLLBACK is taken
+//! for the former, where it undoes nothing.
+
+use super::Plan;
+use super::names::Names;
+use crate::ddl::{Address, Transaction};
+use crate::lock::RelationId;
+use crate::pg::catalog;
+use std::collections::HashMap;
+
+/// What a rollback brings back.
+#[derive(Clone)]
+pub struct Saved {
+    /// None for the beginning of the transaction.
+    savepoint: Option<String>,
+    names: Names,
+    made_keys: Vec<(RelationId, RelationId)>,
+    replaced_views: HashMap<RelationId, Vec<RelationId>>,
+    made: Vec<(Address, Address, u8)>,
+    search_path: String,
+}
+
+impl Plan {
+    pub(super) fn transaction(&mut self, step: &Transaction) {
+        match step {
+            Transaction::Begin if self.saved.is_empty() => self.save(None),
+            Transaction::Begin => (),
+            Transaction::Commit { chain } => self.end(*chain),
+            Transaction::Rollback { chain } => {
+                if let Some(beginning) = self.saved.first().cloned() {
+                    self.restore(beginning);
+                    self.end(*chain);
+                }
+            }
+            Transaction::Savepoint(name) if !self.saved.is_empty() => self.save(Some(name)),
+            Transaction::Savepoint(_) => (),
+            Transaction::Release(name) => {
+                if let Some(at) = self.savepoint(name) {
+                    self.saved.truncate(at);
+                }
+            }
+            Transaction::RollbackTo(name) => {
+                if let Some(at) = self.savepoint(name) {
+                    self.restore(self.saved[at].clone());
+                    self.saved.truncate(at + 1);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, chain: bool) {
+        let was_open = !self.saved.is_empty();
+        self.saved.clear();
+        if chain && was_open {
+            self.save(None);
+        }
+    }
+
+    /// The last one of that name.
+    fn savepoint(&self, name: &str) -> Option<usize> {
+        self.saved
+            .iter()
+            .rposition(|saved| saved.savepoint.as_deref() == Some(name))
+    }
+
+    fn save(&mut self, savepoint: Option<&String>) {
+        self.saved.push(Saved {
+            savepoint: savepoint.cloned(),
+            names: self.names.clone(),
+            made_keys: self.made_keys.clone(),
+            replaced_views: self.replaced_views.clone(),
+            made: self.made.clone(),
+            search_path: catalog::search_path_setting(),
+        });
+    }
+
+    fn restore(&mut self, saved: Saved) {
+        self.names = saved.names;
+        self.made_keys = saved.made_keys;
+        self.replaced_views = saved.replaced_views;
+        self.made = saved.made;
+        catalog::set_search_path(&saved.search_path);
+    }
+}

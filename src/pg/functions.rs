@@ -1,0 +1,119 @@
+//! Functions: which of them may do what no catalog tells of.
+
+use super::scan::{Index, rows};
+use super::text;
+use pgrx::pg_sys;
+
+/// `pg_language.dat`: functions of the server itself, and of libraries.
+const INTERNAL_LANGUAGE: u32 = 12;
+const C_LANGUAGE: u32 = 13;
+
+/// Functions of the server that run a query, or read tables, that they are given as a value
+/// (`pg_proc.dat`).
+const RUN_A_QUERY: [u32; 17] = [
+    pg_sys::F_TABLE_TO_XML,
+    pg_sys::F_TABLE_TO_XMLSCHEMA,
+    pg_sys::F_TABLE_TO_XML_AND_XMLSCHEMA,
+    pg_sys::F_QUERY_TO_XML,
+    pg_sys::F_QUERY_TO_XMLSCHEMA,
+    pg_sys::F_QUERY_TO_XML_AND_XMLSCHEMA,
+    pg_sys::F_CURSOR_TO_XML,
+    pg_sys::F_CURSOR_TO_XMLSCHEMA,
+    pg_sys::F_SCHEMA_TO_XML,
+    pg_sys::F_SCHEMA_TO_XMLSCHEMA,
+    pg_sys::F_SCHEMA_TO_XML_AND_XMLSCHEMA,
+    pg_sys::F_DATABASE_TO_XML,
+    pg_sys::F_DATABASE_TO_XMLSCHEMA,
+    pg_sys::F_DATABASE_TO_XML_AND_XMLSCHEMA,
+    pg_sys::F_TS_REWRITE_TSQUERY_TEXT,
+    pg_sys::F_TS_STAT_TEXT,
+    pg_sys::F_TS_STAT_TEXT_TEXT,
+];
+
+/// Whether a function may lock relations of which nothing tells: one in SQL or a procedural language, a
+/// volatile one of a library, and an aggregate made of such. What is declared immutable has no business
+/// with tables.
+pub fn is_opaque(function: u32) -> bool {
+    if RUN_A_QUERY.contains(&function) {
+        return true;
+    }
+    let oid = pg_sys::Oid::from_u32(function);
+    // SAFETY: the cached tuple is read before it is released, and no error is raised meanwhile.
+    let (language, volatility, kind) = unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::PROCOID as i32, oid.into());
+        if tuple.is_null() {
+            return false;
+        }
+        let facts: pg_sys::Form_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
+        let found = (
+            (*facts).prolang.to_u32(),
+            (*facts).provolatile as u8,
+            (*facts).prokind as u8,
+        );
+        pg_sys::ReleaseSysCache(tuple);
+        found
+    };
+    if kind == pg_sys::PROKIND_AGGREGATE {
+        return parts_of_aggregate(function).into_iter().any(is_opaque);
+    }
+    match (language, volatility) {
+        (INTERNAL_LANGUAGE, _) | (_, pg_sys::PROVOLATILE_IMMUTABLE) => false,
+        (C_LANGUAGE, volatility) => volatility == pg_sys::PROVOLATILE_VOLATILE,
+        _ => true,
+    }
+}
+
+/// What is called for each row, and at the end.
+fn parts_of_aggregate(aggregate: u32) -> Vec<u32> {
+    let by = Index {
+        catalog: 2600,
+        index: 2650,
+    };
+    rows(by, &[("aggfnoid", aggregate)], ["aggtransfn", "aggfinalfn"])
+        .into_iter()
+        .flatten()
+        .map(|function| function as u32)
+        .collect()
+}
+
+/// Whether it is this extension's function of that name.
+pub fn is_of_extension(function: u32, name: &str) -> bool {
+    // SAFETY: catalog look-ups that answer null for an unknown OID.
+    let schema = unsafe {
+        let schema = pg_sys::get_func_namespace(pg_sys::Oid::from_u32(function));
+        text::from_server(pg_sys::get_namespace_name(schema))
+    };
+    self::name(function) == name && schema.as_deref() == Some("lockguard")
+}
+
+/// A function's name, without its schema.
+pub fn name(function: u32) -> String {
+    // SAFETY: a catalog look-up that answers null for an unknown OID.
+    unsafe { text::from_server(pg_sys::get_func_name(pg_sys::Oid::from_u32(function))) }
+        .unwrap_or_default()
+}
+
+/// All functions that a name, as a raw parse tree has it, may mean, whatever their arguments.
+///
+/// # Safety
+/// A list of `String` nodes.
+pub unsafe fn candidates(name: *mut pg_sys::List) -> Vec<u32> {
+    let mut found = vec![];
+    // SAFETY: as promised; the candidates are a linked list in the current memory context.
+    unsafe {
+        let mut candidate = pg_sys::FuncnameGetCandidates(
+            name,
+            -1,
+            std::ptr::null_mut(),
+            false,
+            false,
+            false,
+            true,
+        );
+        while !candidate.is_null() {
+            found.push((*candidate).oid.to_u32());
+            candidate = (*candidate).next;
+        }
+    }
+    found
+}
