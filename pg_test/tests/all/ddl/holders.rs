@@ -60,6 +60,24 @@ impl Holder {
         Self::taking(session, steps)
     }
 
+    /// Holds one relation in that mode, and nothing else; none where that cannot be done.
+    pub fn of_mode(database: &Database, oid: u32, relation: &Relation, mode: Mode) -> Option<Self> {
+        let name = &relation.name;
+        let sql = match relation.kind {
+            'r' | 'p' => format!("LOCK TABLE ONLY {name} IN {} MODE", mode.sql()),
+            't' => return None,
+            // By the table's row type, with which nothing of it changes.
+            'c' => format!("ALTER TYPE {name} OWNER TO {}", relation.owner),
+            kind => exclusively(name, kind, &relation.owner),
+        };
+        let step = Step {
+            relation: oid,
+            mode,
+            sql,
+        };
+        Some(Self::taking(quiet_session(database, "holder"), vec![step]))
+    }
+
     /// Holds all of these relations exclusively, but for TOAST tables, of which it holds the index.
     pub fn of_all<'a>(
         database: &Database,

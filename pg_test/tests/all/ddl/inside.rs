@@ -6,20 +6,35 @@ use super::corpus::{self, Entry, is_opaque, is_planned};
 use super::judge::{Observation, Tally, predict};
 use super::quiet_session;
 use super::relations::{Locks, OWN_LOCKS, Relations};
+use super::released::Probe;
 use crate::truth::mode::Mode;
 
-/// Compares every entry, all in one session.
+/// Compares every entry, in a session that has run all those before it and in one that has run nothing.
+///
+/// What a session has cached it need not open, and so not lock, once more: of the two, neither may lock what was
+/// not predicted.
 pub fn compare_all(database: &Database, major: u32, tally: &mut Tally) {
     let session = quiet_session(database, "inside");
     let relations = Relations::existing(&session);
+    let probe = Probe::new(database, &relations);
     for entry in corpus::inside(major) {
         let predicted = predict(&session, &relations, &entry);
         let observed = observe(&session, &relations, &entry);
-        match (predicted, observed) {
-            (Err(error), _) => tally.fail(&entry, &format!("locks_of: {error}")),
-            (_, Err(error)) => tally.fail(&entry, &format!("the statement: {error}")),
-            (Ok(predicted), Ok(observed)) => {
-                tally.compare(&relations, &entry, &predicted, &observed);
+        let afresh = observe(&quiet_session(database, "afresh"), &relations, &entry);
+        match (predicted, observed, afresh) {
+            (Err(error), _, _) => tally.fail(&entry, &format!("locks_of: {error}")),
+            (_, Err(error), _) | (_, _, Err(error)) => {
+                tally.fail(&entry, &format!("the statement: {error}"));
+            }
+            (Ok(predicted), Ok(observed), Ok(afresh)) => {
+                tally.compare(
+                    &relations,
+                    &entry,
+                    &predicted,
+                    &observed,
+                    Some(&afresh),
+                    &|row, taken| probe.is_asked_for(&entry, row, taken),
+                );
             }
         }
     }

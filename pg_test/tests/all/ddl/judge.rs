@@ -34,6 +34,8 @@ pub struct Tally {
     failed: Vec<String>,
     missing: Vec<String>,
     excess: Vec<String>,
+    /// How many of these nobody was seen to ask for.
+    unexplained: usize,
     record: String,
 }
 
@@ -84,6 +86,7 @@ impl Tally {
             failed: vec![],
             missing: vec![],
             excess: vec![],
+            unexplained: 0,
             record: String::new(),
         }
     }
@@ -93,13 +96,16 @@ impl Tally {
         self.failed.push(format!("{why}\n{}", indented(entry)));
     }
 
-    /// Counts one entry, and keeps the differences.
+    /// Counts one entry, and keeps the differences. `afresh`: what a session locked for it that had nothing cached;
+    /// `is_asked_for`: whether a lock that was not seen afterwards is asked for all the same.
     pub fn compare(
         &mut self,
         relations: &Relations,
         entry: &Entry,
         predicted: &[Prediction],
         observed: &Observation,
+        afresh: Option<&Observation>,
+        is_asked_for: &dyn Fn(&Prediction, &[Mode]) -> bool,
     ) {
         self.statements += entry.statements().len();
         self.predicted += predicted.len();
@@ -108,7 +114,8 @@ impl Tally {
             .values()
             .map(|modes| modes.len())
             .sum::<usize>();
-        for (relation, modes) in &observed.required {
+        let of_all = [Some(observed), afresh].into_iter().flatten();
+        for (relation, modes) in of_all.flat_map(|one| &one.required) {
             for mode in modes {
                 let of_it = || {
                     let rows = predicted.iter().filter(|row| row.relation == *relation);
@@ -121,18 +128,32 @@ impl Tally {
                         "{mode:?} on {name}, predicted {instead:?}\n{}",
                         indented(entry)
                     );
-                    self.missing.push(text);
+                    if !self.missing.contains(&text) {
+                        self.missing.push(text);
+                    }
                 }
             }
         }
         for row in predicted {
-            let taken = observed.taken.get(&row.relation);
-            let modes = || taken.into_iter().flatten().copied();
-            if !covers(modes(), row.mode) {
-                let (taken, mode): (Vec<Mode>, Mode) = (modes().collect(), row.mode);
-                let (name, reason) = (relations.label(row.relation), &row.reason);
+            let by = |one: &Observation| -> Vec<Mode> {
+                let modes = one.taken.get(&row.relation).into_iter().flatten();
+                modes.copied().collect()
+            };
+            let taken = by(observed);
+            if !covers(taken.iter().copied(), row.mode) {
+                let is_taken_afresh =
+                    afresh.is_some_and(|afresh| covers(by(afresh).into_iter(), row.mode));
+                let cause = if is_taken_afresh {
+                    "taken by a session that has nothing cached yet"
+                } else if is_asked_for(row, &taken) {
+                    "asked for, and let go of before the end"
+                } else {
+                    self.unexplained += 1;
+                    "the cause is not known"
+                };
+                let (mode, name, reason) = (row.mode, relations.label(row.relation), &row.reason);
                 let text = format!(
-                    "{mode:?} on {name}, taken {taken:?}, because {reason:?}\n{}",
+                    "{mode:?} on {name}, taken {taken:?}, predicted because {reason:?}; {cause}\n{}",
                     indented(entry)
                 );
                 self.excess.push(text);
@@ -169,12 +190,13 @@ impl Tally {
         }
         println!(
             "  {}: {} statements, {} locks taken, {} predicted; {missing} missing or too weak, \
-             {excess} not taken or too strong ({:.2} %), {} entries failed",
+             {excess} not taken or too strong ({:.2} %), {} of them never asked for; {} entries failed",
             self.what,
             self.statements,
             self.taken,
             self.predicted,
             part * 100.0,
+            self.unexplained,
             self.failed.len(),
         );
         assert!(self.statements > 0, "nothing was compared");

@@ -16,6 +16,7 @@ mod judge;
 mod outside;
 mod random;
 mod relations;
+mod released;
 
 use std::sync::Arc;
 

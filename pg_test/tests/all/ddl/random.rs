@@ -11,6 +11,7 @@ use super::growth::{self, Grown};
 use super::inside::observe;
 use super::judge::{Tally, predict};
 use super::relations::Relations;
+use super::released::Probe;
 use super::{quiet_session, setting};
 
 const SCRIPTS: usize = 400;
@@ -39,6 +40,7 @@ pub fn compare(cluster: &Cluster, original: &Database, tally: &mut Tally) {
             let _ = session.try_run(&addition);
         }
         compare_some(
+            &database,
             &session,
             &entries,
             wanted.div_ceil(SCHEMAS),
@@ -49,6 +51,7 @@ pub fn compare(cluster: &Cluster, original: &Database, tally: &mut Tally) {
 }
 
 fn compare_some(
+    database: &Database,
     session: &Session,
     entries: &[Entry],
     wanted: usize,
@@ -56,6 +59,7 @@ fn compare_some(
     tally: &mut Tally,
 ) {
     let relations = Relations::existing(session);
+    let probe = Probe::new(database, &relations);
     let grown = Grown::of(session);
     let (mut compared, mut tried) = (0, 0);
     while compared < wanted && tried < wanted * 20 {
@@ -70,7 +74,14 @@ fn compare_some(
         };
         compared += 1;
         match predicted {
-            Ok(predicted) => tally.compare(&relations, &script, &predicted, &observed),
+            Ok(predicted) => tally.compare(
+                &relations,
+                &script,
+                &predicted,
+                &observed,
+                None,
+                &|row, taken| probe.is_asked_for(&script, row, taken),
+            ),
             Err(error) => tally.fail(&script, &format!("locks_of: {error}")),
         }
     }
