@@ -397,7 +397,7 @@ pub fn search_path() -> Vec<String> {
 
 pub use super::compat::{
     GRANT_LOCKS_RELATIONS, PLANNER_LOCKS_PARTITIONED_INDEXES, RESTART_LOCK,
-    UNIQUE_LOCKS_PARTITIONS_ALIKE, VACUUM_FOLLOWS_INHERITANCE,
+    UNIQUE_LOCKS_PARTITIONS_ALIKE, VACUUM_FOLLOWS_INHERITANCE, locks_dependencies,
 };
 
 /// Whether an index has that column as one of its own.

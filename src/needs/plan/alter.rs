@@ -479,7 +479,7 @@ impl Plan {
                     class::ATTRIBUTE_DEFAULT => {
                         for named in depend::named_by(dependent) {
                             let why = format!("named in the default of the column {column}");
-                            self.lock(named, AccessShare, why);
+                            self.depend_on(named, why);
                         }
                     }
                     _ => (),
@@ -502,11 +502,7 @@ impl Plan {
                         self.lock(side, AccessExclusive, why);
                     }
                 }
-                self.lock(
-                    found.index,
-                    AccessShare,
-                    format!("index that foreign key {name} needs"),
-                );
+                self.depend_on(found.index, format!("index that foreign key {name} needs"));
                 for member in reach::parts(found.referenced) {
                     self.lock(
                         member,

@@ -151,11 +151,10 @@ impl Plan {
     pub(super) fn named_in_stored(&mut self, references: &[Reference], why: &str) {
         for (name, mode) in references {
             if let Some(relation) = self.find(name) {
-                let mode = match reach::kind(relation) {
-                    reach::SEQUENCE => AccessShare,
-                    _ => *mode,
-                };
-                self.lock(relation, mode, why);
+                match (reach::kind(relation), mode) {
+                    (reach::SEQUENCE, RowExclusive) => self.depend_on(relation, why),
+                    _ => self.lock(relation, *mode, why),
+                }
             }
         }
     }
@@ -164,7 +163,7 @@ impl Plan {
     fn copy_defaults(&mut self, relation: RelationId) {
         for default in depend::on_relation(class::ATTRIBUTE_DEFAULT, relation) {
             for named in depend::named_by(default) {
-                self.lock(named, AccessShare, "named in a default");
+                self.depend_on(named, "named in a default");
             }
         }
     }

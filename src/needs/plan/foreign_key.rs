@@ -61,7 +61,7 @@ impl Plan {
                     "index of {}, which the new foreign key references",
                     reach::name(member)
                 );
-                self.lock(index, AccessShare, why);
+                self.depend_on(index, why);
             }
         }
         if let Some(from) = from {
@@ -112,11 +112,7 @@ impl Plan {
                 let why = format!("referenced by foreign key {name}, which the partition gets too");
                 self.lock(member, ShareRowExclusive, why);
             }
-            self.lock(
-                key.index,
-                AccessShare,
-                format!("index that foreign key {name} needs"),
-            );
+            self.depend_on(key.index, format!("index that foreign key {name} needs"));
             if let Some(partition) = partition
                 && !has_same(partition, key.referenced)
             {
@@ -163,11 +159,7 @@ impl Plan {
                 if member != key.referenced
                     && let Some(index) = key_index(member, &[])
                 {
-                    self.lock(
-                        index,
-                        AccessShare,
-                        format!("index that foreign key {name} needs"),
-                    );
+                    self.depend_on(index, format!("index that foreign key {name} needs"));
                 }
             }
         }

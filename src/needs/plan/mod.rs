@@ -130,6 +130,13 @@ impl Plan {
         }
     }
 
+    /// Something that is made, and stored, comes to depend on the relation.
+    fn depend_on(&mut self, relation: RelationId, reason: impl Into<String>) {
+        if catalog::locks_dependencies() {
+            self.lock(relation, LockMode::AccessShare, reason);
+        }
+    }
+
     fn note(&mut self, relation: Option<RelationId>, effect: Effect, reason: impl Into<String>) {
         let row = Planned {
             statement: self.number,

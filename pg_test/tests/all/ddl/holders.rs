@@ -66,8 +66,10 @@ impl Holder {
         let sql = match relation.kind {
             'r' | 'p' => format!("LOCK TABLE ONLY {name} IN {} MODE", mode.sql()),
             't' => return None,
-            // By the table's row type, with which nothing of it changes.
-            'c' => format!("ALTER TYPE {name} OWNER TO {}", relation.owner),
+            'c' => format!(
+                "DO $do$BEGIN EXECUTE (SELECT format('ALTER TYPE {name} RENAME ATTRIBUTE %I TO held CASCADE', attname) \
+                 FROM pg_attribute WHERE attrelid = {oid} AND attnum = 1); END$do$"
+            ),
             kind => exclusively(name, kind, &relation.owner),
         };
         let step = Step {
