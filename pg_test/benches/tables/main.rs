@@ -10,6 +10,7 @@ mod chart;
 mod figures;
 mod guard;
 mod obstacles;
+mod planning;
 mod play;
 mod reaction;
 mod scale;
@@ -34,7 +35,7 @@ type Table = (
     fn(&World, &mut Sheet) -> Result<(), Failure>,
 );
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 8] = [
     ("1", "stall", stall::run),
     ("2", "application", behind_application::run),
     ("3", "obstacles", obstacles::run),
@@ -42,6 +43,7 @@ const TABLES: [Table; 7] = [
     ("5", "scale", scale::run),
     ("6", "reaction", reaction::run),
     ("7", "guard", guard::run),
+    ("8", "planning", planning::run),
 ];
 
 fn main() -> ExitCode {

@@ -8,7 +8,7 @@ use postgres::{Client, NoTls};
 
 use crate::figures::{ms, spread};
 use crate::sheet::Sheet;
-use crate::world::{HALF_A_MINUTE, ROWS, TABLE, World, make_table};
+use crate::world::{HALF_A_MINUTE, ROWS, TABLE, World, make_table, make_tree};
 
 /// Sessions that hold locks.
 const SESSIONS: usize = 200;
@@ -198,18 +198,9 @@ fn time(client: &mut Client, statement: &postgres::Statement) -> Result<Duration
     Ok(start.elapsed())
 }
 
-/// A root, 100 branches, and 99 leaves of each.
+/// A tree of 10,000 partitions.
 fn tree(sheet: &mut Sheet, database: &Database, crowd: &mut [Client]) -> Result<(), Failure> {
-    let setup = database.session("setup");
-    setup.run("CREATE TABLE root (id int) PARTITION BY RANGE (id)");
-    for branch in 0..100 {
-        let (from, to) = (branch * 99, branch * 99 + 99);
-        setup.run(&format!(
-            "CREATE TABLE branch_{branch} PARTITION OF root FOR VALUES FROM ({from}) TO ({to}) PARTITION BY LIST (id); \
-             DO $$BEGIN FOR i IN {from} .. {to} - 1 LOOP \
-             EXECUTE format('CREATE TABLE leaf_%s PARTITION OF branch_{branch} FOR VALUES IN (%s)', i, i); END LOOP; END$$"
-        ));
-    }
+    make_tree(database, "id int");
     let mut asker = connect(database, "asker")?;
     let statement = asker
         .prepare("SELECT pid FROM lockguard.blockers_of('{root}')")

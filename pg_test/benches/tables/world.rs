@@ -76,3 +76,19 @@ pub fn make_table(database: &Database, name: &str, rows: u64, parameters: &str) 
          INSERT INTO {name} SELECT i, 0, repeat(md5(i::text), 30) FROM generate_series(1, {rows}) i; ANALYZE {name}"
     ));
 }
+
+/// Makes the partitioned table `root` with these columns, `id` among them: 100 branches, and 99 leaves of each.
+pub fn make_tree(database: &Database, columns: &str) {
+    let setup = database.session("setup");
+    setup.run(&format!(
+        "CREATE TABLE root ({columns}) PARTITION BY RANGE (id)"
+    ));
+    for branch in 0..100 {
+        let (from, to) = (branch * 99, branch * 99 + 99);
+        setup.run(&format!(
+            "CREATE TABLE branch_{branch} PARTITION OF root FOR VALUES FROM ({from}) TO ({to}) PARTITION BY LIST (id); \
+             DO $$BEGIN FOR i IN {from} .. {to} - 1 LOOP \
+             EXECUTE format('CREATE TABLE leaf_%s PARTITION OF branch_{branch} FOR VALUES IN (%s)', i, i); END LOOP; END$$"
+        ));
+    }
+}
