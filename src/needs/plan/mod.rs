@@ -17,7 +17,7 @@ use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::event::EventTrigger;
 use crate::pg::{catalog, parser};
 use names::Names;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One thing that a statement would lock or wait for, or that cannot be told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Planned {
     pub reason: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// The relation is locked in that mode.
     Lock(LockMode),
@@ -78,8 +78,10 @@ pub fn statement(statement: &Statement) -> Vec<Planned> {
 struct Plan {
     number: i32,
     rows: Vec<Planned>,
-    /// Against which modes this statement's locks on a relation stand already.
-    stands_against: HashMap<RelationId, ModeSet>,
+    /// What this statement locks already.
+    locked: HashMap<RelationId, Locked>,
+    /// What of this statement has been said that is no lock.
+    noted: HashSet<(Option<RelationId>, Effect, String)>,
     names: Names,
     /// Foreign keys that earlier statements have made between tables that exist: from and to.
     made_keys: Vec<(RelationId, RelationId)>,
@@ -92,41 +94,54 @@ struct Plan {
     event_triggers: Option<Vec<EventTrigger>>,
 }
 
+/// What one statement locks of one relation.
+#[derive(Default)]
+struct Locked {
+    /// Against which modes its locks stand.
+    against: ModeSet,
+    /// Where its rows are.
+    rows: Vec<usize>,
+}
+
 /// The part of a relation that is something which an earlier statement has made on it.
 const MADE_ON_IT: i32 = -1;
 
 impl Plan {
     fn next(&mut self) {
         self.number += 1;
-        self.stands_against.clear();
+        self.locked.clear();
+        self.noted.clear();
     }
 
     /// The relation is locked in that mode. System catalogs are not told of.
     fn lock(&mut self, relation: RelationId, mode: LockMode, reason: impl Into<String>) {
-        let known = self.stands_against.entry(relation).or_default();
-        if mode.conflicts().is_subset_of(*known) {
+        let known = self.locked.entry(relation).or_default();
+        if mode.conflicts().is_subset_of(known.against) {
             return;
         }
         if catalog::relation(relation).is_none_or(|facts| facts.is_catalog) {
             return;
         }
-        *known = known.union(mode.conflicts());
-        let number = self.number;
-        // A stronger lock says all that a weaker one did.
-        let weaker = self.rows.iter_mut().rev().find(|row| {
-            row.statement == number
-                && row.relation == Some(relation)
-                && matches!(row.effect, Effect::Lock(weaker) if weaker.conflicts().is_subset_of(mode.conflicts()))
-        });
+        known.against = known.against.union(mode.conflicts());
         let row = Planned {
-            statement: number,
+            statement: self.number,
             relation: Some(relation),
             effect: Effect::Lock(mode),
             reason: reason.into(),
         };
-        match weaker {
-            Some(weaker) => *weaker = row,
-            None => self.rows.push(row),
+        // A stronger lock says all that a weaker one did.
+        let is_weaker = |row: &Planned| matches!(row.effect, Effect::Lock(weaker) if weaker.conflicts().is_subset_of(mode.conflicts()));
+        match known
+            .rows
+            .iter()
+            .rev()
+            .find(|at| is_weaker(&self.rows[**at]))
+        {
+            Some(weaker) => self.rows[*weaker] = row,
+            None => {
+                known.rows.push(self.rows.len());
+                self.rows.push(row);
+            }
         }
     }
 
@@ -138,14 +153,14 @@ impl Plan {
     }
 
     fn note(&mut self, relation: Option<RelationId>, effect: Effect, reason: impl Into<String>) {
-        let row = Planned {
-            statement: self.number,
-            relation,
-            effect,
-            reason: reason.into(),
-        };
-        if !self.rows.contains(&row) {
-            self.rows.push(row);
+        let reason = reason.into();
+        if self.noted.insert((relation, effect, reason.clone())) {
+            self.rows.push(Planned {
+                statement: self.number,
+                relation,
+                effect,
+                reason,
+            });
         }
     }
 
