@@ -1,6 +1,7 @@
 //! The catalogs: which relation a name means, and what belongs to a relation. Takes no lock on the
 //! relations themselves and waits for nobody.
 
+pub use super::scan::Reading;
 use super::scan::{Index, rows};
 use super::text;
 use crate::lock::RelationId;
@@ -15,6 +16,7 @@ pub struct Relation {
     pub kind: u8,
     pub toast: Option<RelationId>,
     pub has_indexes: bool,
+    pub has_triggers: bool,
     pub has_children: bool,
     /// `relispartition`
     pub is_partition: bool,
@@ -73,6 +75,7 @@ pub fn relation(id: RelationId) -> Option<Relation> {
         kind: class.relkind as u8,
         toast: (class.reltoastrelid != pg_sys::InvalidOid).then(|| class.reltoastrelid.to_u32()),
         has_indexes: class.relhasindex,
+        has_triggers: class.relhastriggers,
         has_children: class.relhassubclass,
         is_partition: class.relispartition,
         owner: class.relowner.to_u32(),
@@ -501,40 +504,10 @@ pub fn catch_up() {
 
 /// The indexes of a table.
 pub fn indexes(table: RelationId) -> Vec<RelationId> {
-    let mut found = vec![];
-    // SAFETY: a scan of pg_index by its index on the table's OID, opened and closed here. The tuple
-    // is read before the next is fetched; both columns are of fixed length and never null.
-    unsafe {
-        let mut key = pg_sys::ScanKeyData::default();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            pg_sys::Anum_pg_index_indrelid as pg_sys::AttrNumber,
-            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::Oid::from_u32(pg_sys::F_OIDEQ),
-            pg_sys::Oid::from_u32(table).into(),
-        );
-        let catalog = pg_sys::table_open(
-            pg_sys::Oid::from_u32(pg_sys::IndexRelationId.to_u32()),
-            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-        );
-        let scan = pg_sys::systable_beginscan(
-            catalog,
-            pg_sys::Oid::from_u32(pg_sys::IndexIndrelidIndexId),
-            true,
-            std::ptr::null_mut(),
-            1,
-            &mut key,
-        );
-        loop {
-            let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            let index: pg_sys::Form_pg_index = pg_sys::GETSTRUCT(tuple).cast();
-            found.push((*index).indexrelid.to_u32());
-        }
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(catalog, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-    }
-    found
+    const BY_TABLE: Index = Index {
+        catalog: 2610,
+        index: 2678,
+    };
+    let found = rows(BY_TABLE, &[("indrelid", table)], ["indexrelid"]);
+    found.into_iter().map(|[id]| id as u32).collect()
 }

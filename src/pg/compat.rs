@@ -246,16 +246,6 @@ pub(super) fn is_stored(constraint: &pg_sys::Constraint) -> bool {
 pub(super) mod unbound {
     use pgrx::pg_sys::{self, ffi::pg_guard_ffi_boundary};
 
-    /// `pg_inherits.h`: the catalog, its index on child and number, and the start of a row.
-    pub const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
-    pub const INHERITS_BY_CHILD: pg_sys::Oid = pg_sys::Oid::from_u32(2680);
-    pub const INHERITS_CHILD: pg_sys::AttrNumber = 1;
-    #[repr(C)]
-    pub struct Inherits {
-        pub child: pg_sys::Oid,
-        pub parent: pg_sys::Oid,
-    }
-
     mod server {
         use super::pg_sys;
 

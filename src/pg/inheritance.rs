@@ -26,10 +26,12 @@ pub fn descendants(relation: RelationId) -> Vec<RelationId> {
     }
 }
 
+const INHERITS: u32 = 2611;
+
 /// Those that inherit directly from a relation.
 pub fn children(relation: RelationId) -> Vec<RelationId> {
     let by = Index {
-        catalog: unbound::INHERITS.to_u32(),
+        catalog: INHERITS,
         index: 2187,
     };
     let found = rows(by, &[("inhparent", relation)], ["inhrelid"]);
@@ -38,44 +40,14 @@ pub fn children(relation: RelationId) -> Vec<RelationId> {
 
 /// The direct parents of a relation, or of every relation that has any.
 pub fn parents(of: Option<RelationId>) -> HashMap<RelationId, Vec<RelationId>> {
+    let by = Index {
+        catalog: INHERITS,
+        index: 2680,
+    };
+    let key: Vec<_> = of.iter().map(|child| ("inhrelid", *child)).collect();
     let mut found: HashMap<RelationId, Vec<RelationId>> = HashMap::new();
-    // SAFETY: a scan of pg_inherits, by its index on the child's OID where one is given, opened and
-    // closed here. The tuple is read before the next is fetched; both columns are of fixed length
-    // and never null.
-    unsafe {
-        let mut key = pg_sys::ScanKeyData::default();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            unbound::INHERITS_CHILD,
-            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::Oid::from_u32(pg_sys::F_OIDEQ),
-            pg_sys::Oid::from_u32(of.unwrap_or_default()).into(),
-        );
-        let catalog = pg_sys::table_open(
-            unbound::INHERITS,
-            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-        );
-        let scan = pg_sys::systable_beginscan(
-            catalog,
-            unbound::INHERITS_BY_CHILD,
-            of.is_some(),
-            std::ptr::null_mut(),
-            i32::from(of.is_some()),
-            &mut key,
-        );
-        loop {
-            let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            let row: *const unbound::Inherits = pg_sys::GETSTRUCT(tuple).cast_const().cast();
-            found
-                .entry((*row).child.to_u32())
-                .or_default()
-                .push((*row).parent.to_u32());
-        }
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(catalog, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+    for [child, parent] in rows(by, &key, ["inhrelid", "inhparent"]) {
+        found.entry(child as u32).or_default().push(parent as u32);
     }
     found
 }

@@ -51,6 +51,7 @@ pub enum Effect {
 /// Raises 42601 for text that is no SQL, with its position.
 pub fn script(text: &str) -> Vec<Planned> {
     catalog::with_settings_kept(|| {
+        let _reading = catalog::Reading::begin();
         let mut plan = Plan::default();
         for parsed in parser::parse(text) {
             plan.next();
@@ -66,6 +67,7 @@ pub fn script(text: &str) -> Vec<Planned> {
 /// What one statement would lock and wait for.
 pub fn statement(statement: &Statement) -> Vec<Planned> {
     catalog::with_settings_kept(|| {
+        let _reading = catalog::Reading::begin();
         let mut plan = Plan::default();
         plan.next();
         plan.statement(statement);

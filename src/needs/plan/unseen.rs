@@ -7,7 +7,7 @@ use super::reach::{self, VIEW};
 use crate::ddl::Address;
 use crate::lock::RelationId;
 use crate::pg::depend::{self, catalog as class};
-use crate::pg::{event, functions};
+use crate::pg::{catalog, event, functions};
 
 impl Plan {
     /// What a query on that relation sets off. `writes`: its rows are changed.
@@ -35,6 +35,9 @@ impl Plan {
 
     /// Triggers for TRUNCATE, or those for changes of rows.
     pub(super) fn triggers(&mut self, relation: RelationId, on_truncate: bool) {
+        if !catalog::relation(relation).is_some_and(|facts| facts.has_triggers) {
+            return;
+        }
         let is_set_off = |trigger: &depend::Trigger| {
             trigger.on_truncate == on_truncate && functions::is_opaque(trigger.function)
         };
