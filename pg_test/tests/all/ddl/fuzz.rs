@@ -8,7 +8,7 @@ use pg_test::{Database, SessionOptions};
 use super::corpus;
 use super::setting;
 
-const STATEMENTS: usize = 20_000;
+const STATEMENTS: usize = 100_000;
 /// How many go to the server at a time.
 const BATCH: usize = 100;
 
