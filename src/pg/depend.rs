@@ -31,6 +31,10 @@ const REFERENCE: Index = Index {
     catalog: 2608,
     index: 2674,
 };
+const SHARED_DEPENDER: Index = Index {
+    catalog: 1214,
+    index: 1232,
+};
 const SHARED_REFERENCE: Index = Index {
     catalog: 1214,
     index: 1233,
@@ -77,6 +81,20 @@ fn read([class, object, part, kind]: [u64; 4]) -> (Address, u8) {
         part: part as i32,
     };
     (address, kind as u8)
+}
+
+/// The roles that a policy of this database is for; none if it is for all.
+pub fn roles_of(policy: Address) -> Vec<u32> {
+    let key = [
+        ("dbid", super::catalog::database()),
+        ("classid", policy.class),
+        ("objid", policy.object),
+    ];
+    rows(SHARED_DEPENDER, &key, ["refclassid", "refobjid", "deptype"])
+        .into_iter()
+        .filter(|[class, _, kind]| *class as u32 == catalog::ROLE && *kind as u8 == b'r')
+        .map(|[_, role, _]| role as u32)
+        .collect()
 }
 
 /// What in this database depends on a role, and how: `o` for its owner.

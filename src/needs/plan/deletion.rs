@@ -99,10 +99,9 @@ impl Plan {
             for (by, kind) in depend::dependents_of_role(*role) {
                 match kind {
                     b'o' => targets.push(by),
-                    b'r' => {
-                        if let Some(relation) = depend::relation_of(by) {
-                            self.lock(relation, AccessExclusive, "a policy on it is for that role");
-                        }
+                    // A policy goes with the last of its roles; until then its table is not locked.
+                    b'r' if depend::roles_of(by).iter().all(|one| roles.contains(one)) => {
+                        targets.push(by);
                     }
                     _ => (),
                 }
