@@ -252,9 +252,7 @@ pub enum Statement {
     CreateIndex {
         table: Name,
         name: Option<Name>,
-        /// Its columns; none if it has expressions or a condition.
-        columns: Option<Vec<String>>,
-        unique: bool,
+        shape: IndexShape,
         concurrently: bool,
         if_not_exists: bool,
     },
@@ -387,6 +385,32 @@ pub enum Statement {
     SearchPath(String),
     Unseen(String),
     Nothing,
+}
+
+/// What a new index consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexShape {
+    /// The access method.
+    pub method: u32,
+    pub unique: bool,
+    pub keys: Vec<IndexKey>,
+    /// The columns of INCLUDE.
+    pub included: Vec<String>,
+    pub is_partial: bool,
+    /// The columns that its expressions and its condition name.
+    pub columns: Vec<String>,
+    /// The functions that those call.
+    pub functions: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexKey {
+    /// None for an expression.
+    pub column: Option<String>,
+    /// The collation, where one is given.
+    pub collation: Option<u32>,
+    /// That of the operator class, where one is given.
+    pub family: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub mod depend;
 pub mod event;
 pub mod extension;
 pub mod functions;
+pub mod index;
 pub mod inheritance;
 pub mod interval;
 pub mod locks;

@@ -366,10 +366,13 @@ impl Plan {
         }
     }
 
-    /// The composite types of a relation's columns, which are looked at when it is made again.
+    /// The tables whose rows are in a relation's columns, which are looked at when it is made again. So are
+    /// composite types that are nothing else, but for that moment alone, and only their own ALTER or DROP
+    /// would be in the way.
     pub(super) fn lock_composites(&mut self, relation: RelationId) {
         for type_id in catalog::column_types(relation) {
-            for composite in catalog::composites_of_type(type_id) {
+            let composites = catalog::composites_of_type(type_id).into_iter();
+            for composite in composites.filter(|one| reach::kind(*one) != reach::COMPOSITE) {
                 self.lock(
                     composite,
                     AccessShare,

@@ -3,11 +3,11 @@
 use super::deletion::whole;
 use super::reach::{self, PARTITIONED};
 use super::{Effect, MADE_ON_IT, Plan};
-use crate::ddl::{Address, CreateTable, Name, Reference, Statement};
+use crate::ddl::{Address, CreateTable, IndexShape, Name, Reference, Statement};
 use crate::lock::LockMode::*;
 use crate::lock::RelationId;
-use crate::pg::catalog;
 use crate::pg::depend::{self, NORMAL, catalog as class};
+use crate::pg::{catalog, index, inheritance};
 
 impl Plan {
     pub(super) fn create(&mut self, statement: &Statement) {
@@ -15,21 +15,11 @@ impl Plan {
             Statement::CreateIndex {
                 table,
                 name,
-                columns,
-                unique,
+                shape,
                 concurrently,
                 if_not_exists,
             } => {
-                let matching = columns
-                    .as_ref()
-                    .map(|columns| (columns.as_slice(), *unique));
-                self.create_index(
-                    table,
-                    name.as_ref(),
-                    matching,
-                    *concurrently,
-                    *if_not_exists,
-                );
+                self.create_index(table, name.as_ref(), shape, *concurrently, *if_not_exists);
             }
             Statement::CreateTrigger {
                 table,
@@ -56,7 +46,7 @@ impl Plan {
                 if let Some(relation) = self.find(table) {
                     self.lock(relation, AccessExclusive, "gets a rule");
                 }
-                self.named_in(references, "named in the rule");
+                self.named_in_stored(references, "named in the rule");
             }
             Statement::Policy {
                 table,
@@ -72,7 +62,7 @@ impl Plan {
                     }
                     self.lock(relation, AccessExclusive, "its policies change");
                 }
-                self.named_in(references, "named in the policy");
+                self.named_in_stored(references, "named in the policy");
             }
             Statement::CreateStatistics { tables } => {
                 for table in tables {
@@ -104,8 +94,8 @@ impl Plan {
             } => {
                 let exists = *if_not_exists && self.find_if(name, true).is_some();
                 self.query(references, *runs && !exists);
-                self.columns_of(references);
                 if !exists {
+                    self.columns_of(references);
                     self.names.make(name);
                 }
             }
@@ -139,15 +129,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn named_in(&mut self, references: &[Reference], why: &str) {
-        for (name, mode) in references {
-            if let Some(relation) = self.find(name) {
-                self.lock(relation, *mode, why);
-            }
-        }
-    }
-
-    /// As [`named_in`](Plan::named_in), of what is stored and not run: sequences are only looked up.
+    /// What is named in something that is stored and not run: the sequence of a `nextval` is only looked up.
     pub(super) fn named_in_stored(&mut self, references: &[Reference], why: &str) {
         for (name, mode) in references {
             if let Some(relation) = self.find(name) {
@@ -190,7 +172,7 @@ impl Plan {
         &mut self,
         table: &Name,
         name: Option<&Name>,
-        matching: Option<(&[String], bool)>,
+        shape: &IndexShape,
         concurrently: bool,
         if_not_exists: bool,
     ) {
@@ -216,13 +198,12 @@ impl Plan {
                     "waits for all transactions with an older snapshot",
                 );
             }
-        } else if exists {
-            self.lock(relation, Share, "named");
         } else {
+            // Whether there is one of that name is looked at when all are locked.
             let only = table.only || reach::kind(relation) != PARTITIONED;
             self.lock_family(relation, only, Share, "gets an index");
-            if let Some((columns, unique)) = matching.filter(|_| !only) {
-                self.lock_matching_indexes(relation, columns, unique);
+            if !only && !exists {
+                self.take_partitions_indexes(relation, shape);
             }
         }
         if let (Some(name), false) = (name, exists) {
@@ -231,6 +212,25 @@ impl Plan {
                 schema,
                 ..name.clone()
             });
+        }
+    }
+
+    /// The indexes that become those of the partitions: the first of each that will do, and where there is
+    /// one, those further down stay what they are (`DefineIndex` in `indexcmds.c`).
+    fn take_partitions_indexes(&mut self, table: RelationId, shape: &IndexShape) {
+        for partition in inheritance::children(table) {
+            let mut indexes = reach::indexes(partition);
+            indexes.sort_unstable();
+            let will_do = |index: &RelationId| {
+                reach::parents(*index).is_empty() && index::will_do(*index, partition, shape)
+            };
+            match indexes.into_iter().find(will_do) {
+                Some(index) => {
+                    let why = format!("index of {} that will do for it", reach::name(partition));
+                    self.lock(index, Share, why);
+                }
+                None => self.take_partitions_indexes(partition, shape),
+            }
         }
     }
 

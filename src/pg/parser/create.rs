@@ -1,9 +1,11 @@
 //! CREATE of what is, or hangs on, a relation.
 
 use super::{node, other, query, rewrite};
-use crate::ddl::{Address, Column, Constraint, CreateTable, Name, Statement};
-use crate::pg::compat;
+use crate::ddl::{Address, Column, Constraint, CreateTable, IndexKey, IndexShape, Name, Statement};
+use crate::pg::compat::{self, unbound};
 use pgrx::pg_sys::{self, ConstrType::*, NodeTag::*};
+use pgrx::prelude::*;
+use std::ffi::c_void;
 
 /// # Safety
 /// A raw parse tree.
@@ -17,18 +19,104 @@ pub unsafe fn index(statement: &pg_sys::IndexStmt) -> Statement {
             only: false,
             temporary: false,
         });
-        let elements = node::elements::<pg_sys::IndexElem>(statement.indexParams);
-        let columns: Option<Vec<String>> = elements
-            .map(|element| node::string((*element).name))
-            .collect();
         Statement::CreateIndex {
             table,
             name,
-            columns: columns.filter(|_| statement.whereClause.is_null()),
-            unique: statement.unique,
+            shape: index_shape(statement),
             concurrently: statement.concurrent,
             if_not_exists: statement.if_not_exists,
         }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+unsafe fn index_shape(statement: &pg_sys::IndexStmt) -> IndexShape {
+    // SAFETY: as promised; catalog look-ups that answer 0 for what is not there.
+    unsafe {
+        let method = pg_sys::get_am_oid(statement.accessMethod, true);
+        let mut named = Named::default();
+        named.visit(statement.whereClause);
+        let mut keys = vec![];
+        for element in node::elements::<pg_sys::IndexElem>(statement.indexParams) {
+            let element = &*element;
+            // A column in parentheses is none the less one.
+            let column = node::string(element.name).or_else(|| bare_column(element.expr));
+            if column.is_none() {
+                named.visit(element.expr);
+            }
+            keys.push(IndexKey {
+                column,
+                collation: (!element.collation.is_null())
+                    .then(|| pg_sys::get_collation_oid(element.collation, true).to_u32()),
+                family: (!element.opclass.is_null()).then(|| {
+                    let class = pg_sys::get_opclass_oid(method, element.opclass, true);
+                    match class == pg_sys::InvalidOid {
+                        true => 0,
+                        false => pg_sys::get_opclass_family(class).to_u32(),
+                    }
+                }),
+            });
+        }
+        let included = node::elements::<pg_sys::IndexElem>(statement.indexIncludingParams);
+        IndexShape {
+            method: method.to_u32(),
+            unique: statement.unique,
+            keys,
+            included: included
+                .filter_map(|element| node::string((*element).name))
+                .collect(),
+            is_partial: !statement.whereClause.is_null(),
+            columns: named.columns,
+            functions: named.functions,
+        }
+    }
+}
+
+/// # Safety
+/// Null or a raw expression.
+unsafe fn bare_column(expression: *mut pg_sys::Node) -> Option<String> {
+    // SAFETY: as promised.
+    unsafe {
+        match node::is(expression, T_ColumnRef) {
+            true => node::strings((*expression.cast::<pg_sys::ColumnRef>()).fields).pop(),
+            false => None,
+        }
+    }
+}
+
+/// What an expression names.
+#[derive(Default)]
+struct Named {
+    columns: Vec<String>,
+    functions: Vec<String>,
+}
+
+impl Named {
+    /// # Safety
+    /// Null or a raw expression.
+    unsafe fn visit(&mut self, expression: *mut pg_sys::Node) {
+        // SAFETY: the walker calls back with parts of the tree and this very collection.
+        unsafe { visit(expression, std::ptr::from_mut(self).cast()) };
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn visit(tree: *mut pg_sys::Node, named: *mut c_void) -> bool {
+    // SAFETY: called by the walker with nodes, and what it was given.
+    unsafe {
+        if tree.is_null() {
+            return false;
+        }
+        let found: &mut Named = &mut *named.cast();
+        if node::is(tree, T_FuncCall) {
+            let call: *mut pg_sys::FuncCall = tree.cast();
+            found
+                .functions
+                .extend(node::strings((*call).funcname).pop());
+        }
+        found.columns.extend(bare_column(tree));
+        unbound::raw_expression_tree_walker(tree, visit, named)
     }
 }
 

@@ -159,6 +159,23 @@ CREATE TABLE visits_1 PARTITION OF visits FOR VALUES WITH (MODULUS 2, REMAINDER 
 CREATE TABLE visit_details (visit int REFERENCES visits ON DELETE CASCADE, detail text);
 CREATE TABLE empty_parent (a int, b text) PARTITION BY RANGE (a);
 
+-- Indexes of partitions that will do for some that their parents might get, each in its own way.
+CREATE TABLE parcels (id int, at date, code text, size int, note varchar(20)) PARTITION BY RANGE (at);
+CREATE TABLE parcels_old PARTITION OF parcels FOR VALUES FROM ('2020-01-01') TO ('2022-01-01');
+CREATE TABLE parcels_new PARTITION OF parcels FOR VALUES FROM ('2022-01-01') TO ('2030-01-01') PARTITION BY HASH (id);
+CREATE TABLE parcels_new_0 PARTITION OF parcels_new FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+CREATE INDEX parcels_old_upper ON parcels_old (upper(code), size);
+CREATE INDEX parcels_old_lower ON parcels_old (lower(code), size);
+CREATE INDEX parcels_old_lower_again ON parcels_old (lower(code), size);
+CREATE INDEX parcels_new_0_lower ON parcels_new_0 (lower(code), size);
+CREATE INDEX parcels_old_note ON parcels_old (lower(note)) WHERE size > 3;
+CREATE INDEX parcels_old_code_hash ON parcels_old USING hash (code);
+CREATE INDEX parcels_old_code_pattern ON parcels_old (code text_pattern_ops);
+CREATE INDEX parcels_old_code_collated ON parcels_old (code COLLATE german);
+CREATE INDEX parcels_old_code ON parcels_old (code DESC) INCLUDE (size);
+CREATE INDEX parcels_new_size ON parcels_new (size);
+CREATE INDEX parcels_old_size ON parcels_old (size) WHERE code IS NOT NULL;
+
 -- Inheritance.
 CREATE TABLE vehicles (id int, name text CONSTRAINT vehicle_has_name CHECK (name <> ''), wheels int DEFAULT 4);
 CREATE TABLE cars (doors int) INHERITS (vehicles);

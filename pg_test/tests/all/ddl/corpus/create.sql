@@ -55,6 +55,8 @@ CREATE TABLE made (LIKE customer_names);
 
 CREATE TABLE made (LIKE orders INCLUDING ALL);
 
+CREATE TABLE made (LIKE products INCLUDING DEFAULTS);
+
 CREATE TABLE made (LIKE sales);
 
 CREATE TABLE made (LIKE address);
@@ -165,6 +167,36 @@ CREATE INDEX ON bookings USING gist (during);
 
 CREATE INDEX ON staff (born);
 
+CREATE INDEX ON parcels (lower(code), size);
+
+CREATE INDEX ON parcels ((upper(code)), size);
+
+CREATE INDEX ON parcels (size, lower(code));
+
+CREATE INDEX ON parcels (lower(note)) WHERE size > 3;
+
+CREATE INDEX ON parcels (lower(note));
+
+CREATE INDEX ON parcels USING hash (code);
+
+CREATE INDEX ON parcels (code text_pattern_ops);
+
+CREATE INDEX ON parcels (code COLLATE german);
+
+CREATE INDEX ON parcels (code);
+
+CREATE INDEX ON parcels ((code)) INCLUDE (size);
+
+CREATE INDEX ON parcels (size);
+
+CREATE INDEX ON parcels (size) WHERE code IS NOT NULL;
+
+CREATE INDEX ON parcels_new (size DESC, code);
+
+CREATE INDEX IF NOT EXISTS parcels_old_code ON parcels (code, size);
+
+CREATE INDEX IF NOT EXISTS parcels_old_code ON ONLY parcels (code, size);
+
 CREATE TRIGGER made BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION touch();
 
 CREATE TRIGGER made AFTER UPDATE OF a ON plain FOR EACH ROW WHEN (OLD.a > NEW.a) EXECUTE FUNCTION note();
@@ -211,6 +243,8 @@ CREATE RULE made AS ON UPDATE TO lonely_view WHERE EXISTS (SELECT FROM staff) DO
 
 -- 15 only
 CREATE RULE "_RETURN" AS ON SELECT TO lonely_table DO INSTEAD SELECT a FROM narrow;
+
+CREATE RULE made AS ON INSERT TO plain DO ALSO SELECT nextval('free_numbers');
 
 CREATE POLICY made ON plain USING (true);
 

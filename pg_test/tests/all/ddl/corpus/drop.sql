@@ -252,6 +252,9 @@ DROP OWNED BY manager;
 
 DROP OWNED BY clerk, helper CASCADE;
 
+CREATE POLICY made ON plain TO helper USING (true);
+DROP OWNED BY helper;
+
 DROP TYPE lonely_type;
 
 DROP TYPE mood CASCADE;
