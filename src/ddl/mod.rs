@@ -308,6 +308,10 @@ pub enum Statement {
     /// A function whose body is analysed.
     CreateFunction {
         references: Vec<Reference>,
+        /// Its queries are rewritten as well, as they are before they run.
+        is_checked: bool,
+        /// The search path that it is analysed with, where it has one of its own.
+        search_path: Option<String>,
     },
     /// DEPENDS ON EXTENSION.
     DependsOn {

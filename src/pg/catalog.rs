@@ -431,14 +431,22 @@ pub fn search_path_setting() -> String {
 
 /// Sets the search path, until the end of [`with_settings_kept`].
 pub fn set_search_path(path: &str) {
-    let Ok(path) = CString::new(text::to_server(path)) else {
-        return;
-    };
+    if let Ok(path) = CString::new(text::to_server(path)) {
+        set(c"search_path", &path);
+    }
+}
+
+/// Sets whether functions' bodies are looked into when they are made, until [`with_settings_kept`] ends.
+pub fn set_checks_of_bodies(is_on: bool) {
+    set(c"check_function_bodies", if is_on { c"on" } else { c"off" });
+}
+
+fn set(name: &CStr, value: &CStr) {
     // SAFETY: a setting of this session, put back with the nest level that the caller has opened.
     unsafe {
         pg_sys::set_config_option(
-            c"search_path".as_ptr(),
-            path.as_ptr(),
+            name.as_ptr(),
+            value.as_ptr(),
             pg_sys::GucContext::PGC_USERSET,
             pg_sys::GucSource::PGC_S_SESSION,
             pg_sys::GucAction::GUC_ACTION_SAVE,

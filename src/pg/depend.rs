@@ -1,9 +1,9 @@
 //! What depends on what, and what hangs on a relation: constraints, triggers, rules, policies.
 
-use super::scan::{Index, rows};
+use super::scan::{Index, rows, texts};
 use super::text;
 use crate::ddl::Address;
-use crate::lock::RelationId;
+use crate::lock::{LockMode, RelationId};
 use pgrx::pg_sys;
 use std::ffi::CString;
 
@@ -347,17 +347,40 @@ pub fn named(class: u32, relation: RelationId, name: &str) -> Option<Address> {
     })
 }
 
-/// The relations that the query of a view or materialized view, or a rule's, reads.
+/// The relations that the query of a view or materialized view reads.
 pub fn read_by_rules(relation: RelationId) -> Vec<RelationId> {
+    let mut found: Vec<RelationId> = vec![];
+    for (read, _) in locked_by_rules(relation, true) {
+        if !found.contains(&read) {
+            found.push(read);
+        }
+    }
+    found
+}
+
+/// The relations that the queries of a relation's rules lock, and how: of the rule that makes it a view, or
+/// of all others.
+pub fn locked_by_rules(relation: RelationId, of_view: bool) -> Vec<(RelationId, LockMode)> {
+    let by = Index {
+        catalog: catalog::REWRITE,
+        index: 2693,
+    };
     let mut found = vec![];
-    for rule in on_relation(catalog::REWRITE, relation) {
-        for (on, kind) in dependencies(rule) {
-            if kind == NORMAL
-                && on.class == catalog::CLASS
-                && on.object != relation
-                && !found.contains(&on.object)
+    for (event, queries) in texts(by, &[("ev_class", relation)], ["ev_type", "ev_action"]) {
+        if (event as u8 == b'1') != of_view {
+            continue;
+        }
+        // As the server keeps them: each relation in a range table with the lock that it needs.
+        for part in queries.split(":relid ").skip(1) {
+            let number = |text: &str| text.split([' ', '}']).next()?.parse::<u32>().ok();
+            let mode = part.split(":rellockmode ").nth(1).and_then(number);
+            let mode = mode.and_then(|mode| LockMode::from_number(mode as i32));
+            if let (Some(read), Some(mode)) = (number(part), mode)
+                && read != 0
+                && read != relation
+                && !found.contains(&(read, mode))
             {
-                found.push(on.object);
+                found.push((read, mode));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod whole;
 
+use super::text;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -41,6 +42,25 @@ pub fn rows<const N: usize>(
         let mut row = [0; N];
         row.copy_from_slice(values);
         found.push(row);
+    });
+    found
+}
+
+/// The same of a column of type `pg_node_tree` or `text`, after one that fits in a `Datum`.
+pub fn texts(
+    by: Index,
+    key: &[(&'static str, u32)],
+    columns: [&'static str; 2],
+) -> Vec<(u64, String)> {
+    let mut found = vec![];
+    scan(by, key, &columns, |values| {
+        let text = pg_sys::Datum::from(values[1] as usize);
+        let text = match values[1] {
+            0 => None,
+            // SAFETY: it is of such a type, and read before the next row is fetched.
+            _ => unsafe { text::from_server(pg_sys::text_to_cstring(text.cast_mut_ptr())) },
+        };
+        found.push((values[0], text.unwrap_or_default()));
     });
     found
 }

@@ -5,7 +5,7 @@ use super::reach::{self, PARTITIONED};
 use super::{Effect, MADE_ON_IT, Plan};
 use crate::ddl::{Address, CreateTable, IndexShape, Name, Reference, Statement};
 use crate::lock::LockMode::*;
-use crate::lock::RelationId;
+use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, NORMAL, catalog as class};
 use crate::pg::{catalog, index, inheritance};
 
@@ -122,8 +122,24 @@ impl Plan {
                 }
                 self.names.make(name);
             }
-            Statement::CreateFunction { references } => {
+            Statement::CreateFunction {
+                references,
+                is_checked,
+                search_path,
+            } => {
+                let session_path = catalog::search_path_setting();
+                if let Some(path) = search_path {
+                    catalog::set_search_path(path);
+                }
                 self.named_in_stored(references, "named in the function");
+                for (name, mode) in references.iter().filter(|_| *is_checked) {
+                    if let Some(relation) = self.find(name) {
+                        self.rewritten(relation, *mode, &mut vec![]);
+                    }
+                }
+                if search_path.is_some() {
+                    catalog::set_search_path(&session_path);
+                }
             }
             _ => (),
         }
@@ -148,6 +164,29 @@ impl Plan {
                 self.depend_on(named, "named in a default");
             }
         }
+    }
+
+    /// What the rewriter puts in the place of a view, or adds to a change of rows (`fireRIRrules`,
+    /// `rewriteTargetView` and `fireRules` in `rewriteHandler.c`).
+    fn rewritten(&mut self, relation: RelationId, mode: LockMode, seen: &mut Vec<RelationId>) {
+        if seen.contains(&relation) {
+            return;
+        }
+        seen.push(relation);
+        let name = reach::name(relation);
+        if reach::kind(relation) == reach::VIEW {
+            for read in self.read_by_rules(relation) {
+                self.lock(read, mode, format!("read by the view {name}"));
+                self.rewritten(read, mode, seen);
+            }
+        }
+        if mode == RowExclusive {
+            for (other, mode) in depend::locked_by_rules(relation, false) {
+                self.lock(other, mode, format!("in a rule of {name}"));
+                self.rewritten(other, mode, seen);
+            }
+        }
+        seen.pop();
     }
 
     /// The types of what a query reads become those of a new relation.

@@ -410,24 +410,61 @@ pub unsafe fn function(statement: &pg_sys::CreateFunctionStmt) -> Statement {
     // SAFETY: as promised; AS is a list of strings.
     unsafe {
         if !statement.sql_body.is_null() {
-            let references = query::references_of_body(statement.sql_body);
-            return Statement::CreateFunction { references };
+            return Statement::CreateFunction {
+                references: query::references_of_body(statement.sql_body),
+                is_checked: pg_sys::check_function_bodies,
+                search_path: None,
+            };
         }
         let language = node::option(statement.options, "language")
             .map(|option| pg_sys::defGetString(option))
             .and_then(|name| node::string(name));
         let body =
             node::option(statement.options, "as").map(|option| node::strings((*option).arg.cast()));
-        let is_checked = language.as_deref() == Some("sql") && pg_sys::check_function_bodies;
+        let mut parameters = node::elements::<pg_sys::FunctionParameter>(statement.parameters);
+        // Whose types are known only when it is called.
+        let is_polymorphic = parameters.any(|parameter| is_polymorphic(&*parameter));
+        let is_checked =
+            language.as_deref() == Some("sql") && pg_sys::check_function_bodies && !is_polymorphic;
         match body.and_then(|body| body.into_iter().next()) {
             Some(body) if is_checked => Statement::CreateFunction {
                 references: super::raw(&body)
                     .into_iter()
                     .flat_map(|tree| query::references_of_body(tree))
                     .collect(),
+                is_checked,
+                search_path: search_path(statement.options),
             },
             _ => Statement::Nothing,
         }
+    }
+}
+
+/// # Safety
+/// A raw parameter.
+unsafe fn is_polymorphic(parameter: &pg_sys::FunctionParameter) -> bool {
+    use pg_sys::FunctionParameterMode::{FUNC_PARAM_OUT, FUNC_PARAM_TABLE};
+    // SAFETY: as promised; a catalog look-up.
+    unsafe {
+        let is_given = parameter.mode != FUNC_PARAM_OUT && parameter.mode != FUNC_PARAM_TABLE;
+        is_given
+            && node::type_id(parameter.argType).is_some_and(|type_id| {
+                pg_sys::get_typtype(pg_sys::Oid::from_u32(type_id)) as u8 == pg_sys::TYPTYPE_PSEUDO
+            })
+    }
+}
+
+/// That of SET among a function's options.
+///
+/// # Safety
+/// The options of a function.
+unsafe fn search_path(options: *mut pg_sys::List) -> Option<String> {
+    // SAFETY: as promised.
+    unsafe {
+        node::elements::<pg_sys::DefElem>(options)
+            .filter(|option| node::string((**option).defname).as_deref() == Some("set"))
+            .filter_map(|option| other::search_path(&*(*option).arg.cast()))
+            .last()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{drop, node, query};
 use crate::ddl::{Name, Part, Reach, Reference, Statement, Transaction};
 use crate::lock::LockMode;
+use crate::pg::catalog;
 use pgrx::pg_sys::{self, ObjectType::*};
 
 /// COMMENT and SECURITY LABEL.
@@ -237,15 +238,31 @@ pub unsafe fn transaction(statement: &pg_sys::TransactionStmt) -> Statement {
 pub unsafe fn set(statement: &pg_sys::VariableSetStmt) -> Statement {
     // SAFETY: as promised; ExtractSetVariableArgs makes the value that SET gives.
     unsafe {
-        let is_path = node::string(statement.name).as_deref() == Some("search_path");
-        if !is_path {
-            return Statement::Nothing;
+        if node::string(statement.name).as_deref() == Some("check_function_bodies") {
+            // Whether the bodies of functions further down in the script are looked into.
+            let value = pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
+            let mut is_on = false;
+            if !value.is_null() && pg_sys::parse_bool(value, &mut is_on) {
+                catalog::set_checks_of_bodies(is_on);
+            }
         }
-        let value = pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
-        match node::string(value) {
+        match search_path(statement) {
             Some(path) => Statement::SearchPath(path),
             None => Statement::Nothing,
         }
+    }
+}
+
+/// What SET sets the search path to.
+///
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn search_path(statement: &pg_sys::VariableSetStmt) -> Option<String> {
+    // SAFETY: as promised; ExtractSetVariableArgs makes the value that SET gives.
+    unsafe {
+        let is_path = node::string(statement.name).as_deref() == Some("search_path");
+        let value = || pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
+        is_path.then(|| node::string(value())).flatten()
     }
 }
 

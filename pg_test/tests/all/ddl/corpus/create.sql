@@ -341,6 +341,26 @@ CREATE FUNCTION made() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM pl
 
 CREATE FUNCTION made() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM plain; END;
 
+CREATE FUNCTION made() RETURNS SETOF text LANGUAGE sql AS $$ SELECT greeting FROM customer_greetings $$;
+
+CREATE FUNCTION made() RETURNS bigint RETURN (SELECT count(*) FROM archive.customer_orders);
+
+CREATE FUNCTION made() RETURNS void LANGUAGE sql AS $$ UPDATE plain_rows SET a = 1; DELETE FROM invoices $$;
+
+CREATE FUNCTION made() RETURNS void BEGIN ATOMIC INSERT INTO writable (title) VALUES ('x'); DELETE FROM customer_names; END;
+
+CREATE FUNCTION made() RETURNS void LANGUAGE sql AS $$ SELECT FROM customer_greetings FOR UPDATE $$;
+
+CREATE FUNCTION made() RETURNS int LANGUAGE sql SET search_path = archive SET work_mem = '1MB' AS $$ SELECT a FROM things $$;
+
+CREATE FUNCTION made(anyelement) RETURNS anyelement LANGUAGE sql AS $$ SELECT $1 FROM plain $$;
+
+SET LOCAL check_function_bodies = off;
+CREATE FUNCTION made() RETURNS int LANGUAGE sql AS $$ SELECT no_such_column FROM plain $$;
+CREATE FUNCTION made(int) RETURNS bigint RETURN (SELECT count(*) FROM customer_names);
+SET LOCAL check_function_bodies = on;
+CREATE FUNCTION made(text) RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM taxed $$;
+
 CREATE FUNCTION made(p customers) RETURNS SETOF plain LANGUAGE sql AS $$ SELECT * FROM plain $$;
 
 CREATE FUNCTION made() RETURNS plain.a%TYPE LANGUAGE sql AS $$ SELECT 1 $$;
