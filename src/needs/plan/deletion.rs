@@ -95,9 +95,18 @@ impl Plan {
 
     fn drop_owned(&mut self, roles: &[u32], cascade: bool) {
         let mut targets = vec![];
+        let given: Vec<u32> = self.reassigned.iter().map(|(from, _)| *from).collect();
+        for from in &given {
+            if roles.contains(&self.owner_now(*from)) {
+                let owned = depend::dependents_of_role(*from).into_iter();
+                targets.extend(owned.filter(|(_, kind)| *kind == b'o').map(|(by, _)| by));
+            }
+        }
         for role in roles {
             for (by, kind) in depend::dependents_of_role(*role) {
                 match kind {
+                    // Somebody else has it by then.
+                    b'o' if given.contains(role) => (),
                     b'o' => targets.push(by),
                     // A policy goes with the last of its roles; until then its table is not locked.
                     b'r' if depend::roles_of(by).iter().all(|one| roles.contains(one)) => {
@@ -110,8 +119,18 @@ impl Plan {
         self.delete(targets, cascade);
     }
 
+    /// Who has what that role has in the catalogs.
+    fn owner_now(&self, role: u32) -> u32 {
+        let mut owner = role;
+        for (_, to) in self.reassigned.iter().filter(|(from, _)| *from == role) {
+            owner = *to;
+        }
+        owner
+    }
+
     fn reassign_owned(&mut self, roles: &[u32], to: u32) {
         for role in roles {
+            self.reassigned.push((*role, to));
             for (by, kind) in depend::dependents_of_role(*role) {
                 if kind != b'o' {
                     continue;
@@ -146,12 +165,9 @@ impl Plan {
             }
             if from.is_some() {
                 for (owner, kind) in depend::dependencies(object) {
-                    let owner = match kind {
-                        // Who owns it goes instead, and it with that.
-                        INTERNAL | EXTENSION => owner,
-                        _ => continue,
-                    };
-                    if object.part == 0
+                    // Who owns it goes instead, and it with that: so does a table with a column that it is
+                    // partitioned by.
+                    if matches!(kind, INTERNAL | EXTENSION)
                         && !seen.contains(&Address { part: 0, ..owner })
                         && !seen.contains(&owner)
                     {

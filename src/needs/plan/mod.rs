@@ -89,6 +89,8 @@ struct Plan {
     made_keys: Vec<(RelationId, RelationId)>,
     /// Views that an earlier statement has replaced, and what they read now.
     replaced_views: HashMap<RelationId, Vec<RelationId>>,
+    /// REASSIGN OWNED in earlier statements: from whom to whom.
+    reassigned: Vec<(u32, u32)>,
     /// What depends on what since an earlier statement, and how.
     made: Vec<(Address, Address, u8)>,
     /// What was so where a transaction, and each savepoint in it, began.

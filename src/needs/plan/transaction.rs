@@ -19,6 +19,7 @@ pub struct Saved {
     made_keys: Vec<(RelationId, RelationId)>,
     replaced_views: HashMap<RelationId, Vec<RelationId>>,
     made: Vec<(Address, Address, u8)>,
+    reassigned: Vec<(u32, u32)>,
     search_path: String,
 }
 
@@ -72,6 +73,7 @@ impl Plan {
             made_keys: self.made_keys.clone(),
             replaced_views: self.replaced_views.clone(),
             made: self.made.clone(),
+            reassigned: self.reassigned.clone(),
             search_path: catalog::search_path_setting(),
         });
     }
@@ -81,6 +83,7 @@ impl Plan {
         self.made_keys = saved.made_keys;
         self.replaced_views = saved.replaced_views;
         self.made = saved.made;
+        self.reassigned = saved.reassigned;
         catalog::set_search_path(&saved.search_path);
     }
 }

@@ -159,6 +159,11 @@ CREATE TABLE visits_1 PARTITION OF visits FOR VALUES WITH (MODULUS 2, REMAINDER 
 CREATE TABLE visit_details (visit int REFERENCES visits ON DELETE CASCADE, detail text);
 CREATE TABLE empty_parent (a int, b text) PARTITION BY RANGE (a);
 
+-- Partitioned by columns of types that may be dropped.
+CREATE TABLE tempers (feels mood, amount small_positive, remark text) PARTITION BY LIST (feels);
+CREATE TABLE tempers_happy PARTITION OF tempers FOR VALUES IN ('happy') PARTITION BY RANGE (amount);
+CREATE TABLE tempers_happy_few PARTITION OF tempers_happy FOR VALUES FROM (1) TO (10);
+
 -- Indexes of partitions that will do for some that their parents might get, each in its own way.
 CREATE TABLE parcels (id int, at date, code text, size int, note varchar(20)) PARTITION BY RANGE (at);
 CREATE TABLE parcels_old PARTITION OF parcels FOR VALUES FROM ('2020-01-01') TO ('2022-01-01');

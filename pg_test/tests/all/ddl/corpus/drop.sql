@@ -252,6 +252,13 @@ DROP OWNED BY manager;
 
 DROP OWNED BY clerk, helper CASCADE;
 
+REASSIGN OWNED BY clerk TO manager;
+DROP OWNED BY clerk;
+
+REASSIGN OWNED BY clerk TO helper;
+REASSIGN OWNED BY helper TO manager;
+DROP OWNED BY helper, manager CASCADE;
+
 CREATE POLICY made ON plain TO helper USING (true);
 DROP OWNED BY helper;
 
