@@ -69,6 +69,8 @@ pub enum Constraint {
         columns: Vec<String>,
     },
     Foreign {
+        name: Option<String>,
+        columns: Vec<String>,
         table: Name,
         /// Columns of that table; none for its primary key.
         referenced: Vec<String>,
@@ -90,10 +92,22 @@ pub struct Column {
     pub references: Vec<Reference>,
 }
 
+/// Those that ALTER TABLE enables or disables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Triggers {
+    All,
+    /// Those that the system has not made for constraints.
+    User,
+    Named(String),
+}
+
 /// A subcommand of ALTER TABLE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alter {
-    AddColumn(Column),
+    AddColumn {
+        column: Column,
+        if_not_exists: bool,
+    },
     DropColumn {
         column: String,
         cascade: bool,
@@ -103,15 +117,8 @@ pub enum Alter {
         column: String,
         rewrites: bool,
     },
-    /// Something of a column that reaches inheritors too: a default, say, and what it names.
-    Column {
+    SetNotNull {
         column: String,
-        references: Vec<Reference>,
-    },
-    /// STORAGE, COMPRESSION: indexes with the column too.
-    ColumnStorage {
-        column: String,
-        inherits: bool,
     },
     Identity {
         column: String,
@@ -131,7 +138,7 @@ pub enum Alter {
         constraint: String,
         cascade: bool,
     },
-    Triggers,
+    Triggers(Triggers),
     ClusterOn(String),
     ReplicaIdentityIndex(String),
     Persistence {
@@ -270,8 +277,6 @@ pub enum Statement {
     /// CREATE or ALTER POLICY.
     Policy {
         table: Name,
-        /// The one that is altered.
-        altered: Option<String>,
         references: Vec<Reference>,
     },
     CreateStatistics {

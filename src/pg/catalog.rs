@@ -131,6 +131,13 @@ pub fn name(id: RelationId) -> String {
     }
 }
 
+/// The relation's name alone, as it is.
+pub fn plain_name(id: RelationId) -> String {
+    // SAFETY: a catalog look-up that answers null for an unknown OID.
+    unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(id))) }
+        .unwrap_or_default()
+}
+
 /// The relation that a name, spelled as in SQL, means in this session.
 ///
 /// # Errors
@@ -248,6 +255,9 @@ pub struct Column {
     pub not_null: bool,
     pub generated: bool,
     pub identity: bool,
+    /// From how many parents it is inherited, and whether it is the relation's own as well.
+    pub inherited: i32,
+    pub is_local: bool,
 }
 
 /// The column of that name; none if there is none.
@@ -269,6 +279,9 @@ pub fn column(relation: RelationId, name: &str) -> Option<Column> {
             not_null: (*column).attnotnull,
             generated: (*column).attgenerated != 0,
             identity: (*column).attidentity != 0,
+            #[allow(clippy::useless_conversion)] // The type differs between majors.
+            inherited: (*column).attinhcount.into(),
+            is_local: (*column).attislocal,
         };
         pg_sys::heap_freetuple(tuple);
         Some(found)
@@ -402,24 +415,6 @@ pub use super::compat::{
     GRANT_LOCKS_RELATIONS, PLANNER_LOCKS_PARTITIONED_INDEXES, RESTART_LOCK,
     UNIQUE_LOCKS_PARTITIONS_ALIKE, VACUUM_FOLLOWS_INHERITANCE, locks_dependencies,
 };
-
-/// Whether an index has that column as one of its own.
-pub fn index_has(index: RelationId, column: i16) -> bool {
-    let oid = pg_sys::Oid::from_u32(index);
-    // SAFETY: the cached tuple is read before it is released.
-    unsafe {
-        let tuple =
-            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, oid.into());
-        if tuple.is_null() {
-            return false;
-        }
-        let index: pg_sys::Form_pg_index = pg_sys::GETSTRUCT(tuple).cast();
-        let keys = (*index).indkey.values.as_slice((*index).indnatts as usize);
-        let has = keys.contains(&column);
-        pg_sys::ReleaseSysCache(tuple);
-        has
-    }
-}
 
 /// The setting that the search path comes from.
 pub fn search_path_setting() -> String {

@@ -212,6 +212,39 @@ pub fn referencing(table: RelationId) -> Vec<Constraint> {
     found
 }
 
+/// The columns of both sides of a foreign key, by name and in no order, and what else two of them must have in
+/// common for one to become part of the other (`tryAttachPartitionForeignKey` in `tablecmds.c`).
+pub fn foreign_key_traits(key: &Constraint) -> (Vec<(bool, String)>, [u64; 5]) {
+    let by = Index {
+        catalog: catalog::CONSTRAINT,
+        index: 2667,
+    };
+    let traits = [
+        "condeferrable",
+        "condeferred",
+        "confupdtype",
+        "confdeltype",
+        "confmatchtype",
+    ];
+    let found = rows(by, &[("oid", key.id)], traits);
+    let of = Address {
+        class: catalog::CONSTRAINT,
+        object: key.id,
+        part: 0,
+    };
+    let mut columns: Vec<(bool, String)> = dependencies(of)
+        .into_iter()
+        .filter(|(on, _)| on.class == catalog::CLASS && on.part != 0)
+        .filter_map(|(on, kind)| {
+            let name = super::catalog::column_name(on.object, on.part.try_into().ok()?)?;
+            // On those that are referenced it depends as one object does on another.
+            Some((kind == NORMAL, name))
+        })
+        .collect();
+    columns.sort_unstable();
+    (columns, found.into_iter().next().unwrap_or_default())
+}
+
 /// The names of things, for reasons.
 pub fn constraint_name(id: u32) -> String {
     // SAFETY: a catalog look-up that answers null for an unknown OID.
@@ -281,6 +314,23 @@ pub fn triggers(relation: RelationId) -> Vec<Trigger> {
             on_truncate: kind as u32 & pg_sys::TRIGGER_TYPE_TRUNCATE != 0,
         })
         .collect()
+}
+
+/// The triggers of a relation that are FOR EACH ROW, and whether the server has made them for a constraint.
+pub fn row_triggers(relation: RelationId) -> Vec<(u32, bool)> {
+    let by = Index {
+        catalog: catalog::TRIGGER,
+        index: 2701,
+    };
+    rows(
+        by,
+        &[("tgrelid", relation)],
+        ["oid", "tgtype", "tgisinternal"],
+    )
+    .into_iter()
+    .filter(|[_, kind, _]| *kind as u32 & pg_sys::TRIGGER_TYPE_ROW != 0)
+    .map(|[id, _, is_internal]| (id as u32, is_internal as u8 != 0))
+    .collect()
 }
 
 /// The functions that an object's expressions call, but for the server's own.

@@ -2,13 +2,15 @@
 
 use super::create::matching_indexes;
 use super::deletion::whole;
+use super::foreign_key::MadeKey;
 use super::reach::{self, COMPOSITE, PARTITIONED};
-use super::{Effect, Plan};
-use crate::ddl::{Address, Alter, Column, Constraint, Kind, Name, Part, Statement};
+use super::{Effect, MADE_ON_IT, Plan};
+use crate::ddl::{Address, Alter, Column, Constraint, Kind, Name, Part, Statement, Triggers};
 use crate::lock::LockMode::{self, *};
 use crate::lock::RelationId;
 use crate::pg::depend::{self, AUTO, NORMAL, catalog as class};
 use crate::pg::{catalog, tablespace};
+use std::collections::HashMap;
 
 impl Plan {
     pub(super) fn alter(&mut self, statement: &Statement) {
@@ -28,11 +30,22 @@ impl Plan {
                 let level = level.unwrap_or(AccessExclusive);
                 self.lock(relation, level, "altered");
                 let typed = self.typed(relation);
-                for command in commands {
-                    self.subcommand(relation, name.only, level, command);
+                // What drops comes first (`AT_PASS_DROP`).
+                let is_drop = |command: &&Alter| {
+                    matches!(
+                        command,
+                        Alter::DropColumn { .. } | Alter::DropConstraint { .. }
+                    )
+                };
+                let (drops, rest): (Vec<&Alter>, Vec<&Alter>) = commands.iter().partition(is_drop);
+                let rewritten = commands
+                    .iter()
+                    .any(|command| self.is_rewritten_by(relation, command));
+                for command in drops.into_iter().chain(rest) {
+                    self.subcommand(relation, name.only, level, rewritten, command);
                     for table in &typed {
                         self.lock(*table, level, "it is of that type");
-                        self.subcommand(*table, false, level, command);
+                        self.subcommand(*table, false, level, rewritten, command);
                     }
                 }
             }
@@ -132,7 +145,7 @@ impl Plan {
 
     fn of_new_table(&mut self, name: &Name, command: &Alter) {
         match command {
-            Alter::AddColumn(column) => {
+            Alter::AddColumn { column, .. } => {
                 self.lock_types(column);
                 self.references_of(name, &column.constraints);
             }
@@ -180,49 +193,59 @@ impl Plan {
         }
     }
 
-    fn subcommand(&mut self, relation: RelationId, only: bool, level: LockMode, command: &Alter) {
+    /// Whether that is known to write the table anew before constraints are looked at.
+    fn is_rewritten_by(&self, relation: RelationId, command: &Alter) -> bool {
         match command {
-            Alter::AddColumn(column) => self.add_column(relation, level, column),
-            Alter::DropColumn { column, cascade } => {
-                let family = self.lock_family(relation, only, level, "altered");
-                let mut targets = vec![];
-                self.lock_children(relation, only, level);
-                for member in family {
-                    if let Some(found) = catalog::column(member, column) {
-                        targets.push(Address {
-                            class: class::CLASS,
-                            object: member,
-                            part: found.number.into(),
-                        });
-                    }
+            Alter::ColumnType { rewrites, .. } => *rewrites,
+            Alter::Persistence { logged } => {
+                let facts = catalog::relation(relation);
+                facts.is_some_and(|facts| (facts.persistence == b'p') != *logged)
+            }
+            Alter::AccessMethod(method) => {
+                tablespace::is_other_access_method(relation, method.as_deref())
+            }
+            _ => false,
+        }
+    }
+
+    /// `rewritten`: the whole statement writes the table anew.
+    fn subcommand(
+        &mut self,
+        relation: RelationId,
+        only: bool,
+        level: LockMode,
+        rewritten: bool,
+        command: &Alter,
+    ) {
+        match command {
+            Alter::AddColumn {
+                column,
+                if_not_exists,
+            } => {
+                if !if_not_exists || self.column_by_then(relation, &column.name).is_none() {
+                    self.add_column(relation, level, column);
                 }
-                self.delete(targets, *cascade);
             }
-            Alter::ColumnType { column, rewrites } => {
-                self.column_type(relation, only, level, column, *rewrites)
+            Alter::DropColumn { column, cascade } => {
+                self.drop_column(relation, only, level, column, *cascade);
             }
-            Alter::Column { references, .. } => {
-                self.lock_family(relation, only, level, "altered");
-                self.named_in_stored(references, "named in the default");
+            Alter::ColumnType { column, .. } => {
+                self.column_type(relation, only, level, column, rewritten)
             }
             Alter::Family => {
                 self.lock_family(relation, only, level, "altered");
             }
+            Alter::SetNotNull { column } => {
+                // Partitions have it where their parent has, and are asked for it where only their parent is
+                // to get it (`ATPrepSetNotNull`).
+                let is_partitioned = reach::kind(relation) == PARTITIONED;
+                let has_it = catalog::column(relation, column).is_some_and(|found| found.not_null);
+                if !is_partitioned || !has_it {
+                    self.lock_family(relation, only && !is_partitioned, level, "altered");
+                }
+            }
             Alter::SetExpression { column } => {
                 self.column_type(relation, only, level, column, true);
-            }
-            Alter::ColumnStorage { column, inherits } => {
-                for member in self.lock_family(relation, only || !inherits, level, "altered") {
-                    let Some(column) = catalog::column(member, column) else {
-                        continue;
-                    };
-                    for index in reach::indexes(member) {
-                        if catalog::index_has(index, column.number) {
-                            let why = format!("index of {}, with that column", reach::name(member));
-                            self.lock(index, level, why);
-                        }
-                    }
-                }
             }
             Alter::Identity { column } => {
                 if let Some(found) = catalog::column(relation, column)
@@ -253,13 +276,15 @@ impl Plan {
             } => {
                 self.drop_constraint(relation, only, level, constraint, *cascade);
             }
-            Alter::Triggers => {
-                let only = only || reach::kind(relation) != PARTITIONED;
+            Alter::Triggers(which) => {
+                let only = only
+                    || reach::kind(relation) != PARTITIONED
+                    || !self.has_row_triggers(relation, which);
                 self.lock_family(relation, only, level, "altered");
             }
             Alter::ClusterOn(index) => {
                 if let Some(index) = self.index_of(relation, index) {
-                    self.lock(index, ShareUpdateExclusive, "to be clustered on");
+                    self.lock(index, level, "to be clustered on");
                 }
             }
             Alter::ReplicaIdentityIndex(index) => {
@@ -267,10 +292,8 @@ impl Plan {
                     self.lock(index, Share, "to be the replica identity");
                 }
             }
-            Alter::Persistence { logged } => {
-                let is_logged =
-                    catalog::relation(relation).is_some_and(|facts| facts.persistence == b'p');
-                if is_logged == *logged {
+            Alter::Persistence { .. } => {
+                if !self.is_rewritten_by(relation, command) {
                     return;
                 }
                 self.rewrite(relation, AccessExclusive);
@@ -318,6 +341,7 @@ impl Plan {
             Alter::NoInherit(parent) => {
                 if let Some(parent) = self.find(parent) {
                     self.lock(parent, AccessShare, "no longer inherited from");
+                    self.part(relation, parent);
                 }
             }
             Alter::Of(type_id) => {
@@ -409,10 +433,108 @@ impl Plan {
         }
     }
 
+    /// Those that get a new column, as direct heirs have it from there: who has such a column keeps it, and so
+    /// do those that inherit from it (`ATExecAddColumn`).
+    fn lock_heirs_of(
+        &mut self,
+        relation: RelationId,
+        level: LockMode,
+        column: &str,
+    ) -> Vec<RelationId> {
+        let mut heirs = vec![relation];
+        let mut next = 0;
+        while next < heirs.len() {
+            for child in self.children(heirs[next]) {
+                let why = format!("inherits from {}", reach::name(heirs[next]));
+                self.lock(child, level, why);
+                if !heirs.contains(&child) && self.column_by_then(child, column).is_none() {
+                    heirs.push(child);
+                }
+            }
+            next += 1;
+        }
+        self.lost_columns
+            .retain(|(table, name)| name != column || !heirs.contains(table));
+        heirs
+    }
+
+    /// The column of that name, unless it has been dropped by then.
+    fn column_by_then(&self, relation: RelationId, name: &str) -> Option<catalog::Column> {
+        let mut lost = self.lost_columns.iter();
+        match lost.any(|(table, column)| *table == relation && column == name) {
+            true => None,
+            false => catalog::column(relation, name),
+        }
+    }
+
+    /// Whether there are triggers FOR EACH ROW among those: partitions have them too.
+    fn has_row_triggers(&self, relation: RelationId, which: &Triggers) -> bool {
+        let mut made = self.made.iter();
+        if made.any(|(by, ..)| by.object == relation && by.part == MADE_ON_IT) {
+            return true;
+        }
+        let mut triggers = depend::row_triggers(relation).into_iter();
+        match which {
+            Triggers::All => triggers.next().is_some(),
+            Triggers::User => triggers.any(|(_, is_internal)| !is_internal),
+            Triggers::Named(name) => {
+                let named = depend::named(class::TRIGGER, relation, name);
+                named.is_some_and(|named| triggers.any(|(id, _)| id == named.object))
+            }
+        }
+    }
+
+    /// A column goes from those that have it from there alone; the others keep it
+    /// (`ATExecDropColumn`).
+    fn drop_column(
+        &mut self,
+        relation: RelationId,
+        only: bool,
+        level: LockMode,
+        column: &str,
+        cascade: bool,
+    ) {
+        let Some(found) = self.column_by_then(relation, column) else {
+            return;
+        };
+        let mut losers = vec![(relation, found)];
+        let mut parents_left: HashMap<RelationId, i32> = HashMap::new();
+        let mut next = 0;
+        while next < losers.len() {
+            let parent = losers[next].0;
+            for child in self.children(parent) {
+                let why = format!("inherits from {}", reach::name(parent));
+                self.lock(child, level, why);
+                let Some(found) = catalog::column(child, column).filter(|_| !only) else {
+                    continue;
+                };
+                let left = parents_left.entry(child).or_insert(found.inherited);
+                *left -= 1;
+                if *left == 0 && !found.is_local {
+                    losers.push((child, found));
+                }
+            }
+            next += 1;
+        }
+        let column_of = |(object, found): (RelationId, catalog::Column)| Address {
+            class: class::CLASS,
+            object,
+            part: found.number.into(),
+        };
+        for (table, _) in &losers {
+            self.remove_made_keys_with(*table, column);
+            if cascade {
+                self.remove_made_keys_to(*table);
+            }
+            self.lost_columns.push((*table, column.to_owned()));
+        }
+        self.delete(losers.into_iter().map(column_of).collect(), cascade);
+    }
+
     fn add_column(&mut self, relation: RelationId, level: LockMode, column: &Column) {
-        let family = self.lock_family(relation, false, level, "altered");
+        let heirs = self.lock_heirs_of(relation, level, &column.name);
         if column.rewrites {
-            family
+            heirs
                 .iter()
                 .for_each(|member| self.rewrite(*member, AccessExclusive));
         }
@@ -434,7 +556,7 @@ impl Plan {
                 // A column that is null everywhere needs no check.
                 let from = column.has_default.then_some(relation);
                 self.reference(table, referenced, from);
-                self.made_key(relation, table);
+                self.made_key(relation, constraint);
             }
         }
     }
@@ -478,7 +600,7 @@ impl Plan {
                             );
                         }
                     }
-                    class::CONSTRAINT => self.rebuilt(dependent.object, member, column),
+                    class::CONSTRAINT => self.rebuilt(dependent.object, member, column, rewrites),
                     class::ATTRIBUTE_DEFAULT => {
                         for named in depend::named_by(dependent) {
                             let why = format!("named in the default of the column {column}");
@@ -492,7 +614,7 @@ impl Plan {
     }
 
     /// A constraint that a change of a column's type drops and makes anew.
-    fn rebuilt(&mut self, constraint: u32, table: RelationId, column: &str) {
+    fn rebuilt(&mut self, constraint: u32, table: RelationId, column: &str, rewritten: bool) {
         let Some(found) = depend::constraint(constraint) else {
             return;
         };
@@ -513,7 +635,9 @@ impl Plan {
                         format!("referenced by foreign key {name}"),
                     );
                 }
-                if found.is_valid {
+                // What compares the columns is the same where the table is not written anew
+                // (`TryReuseForeignKey`).
+                if found.is_valid && rewritten {
                     self.check(found.table, found.referenced);
                 }
                 for (dependent, _) in depend::dependents(whole(class::CONSTRAINT, constraint)) {
@@ -538,7 +662,7 @@ impl Plan {
                 }
                 for key in depend::referencing(found.table) {
                     if key.index == found.index {
-                        self.rebuilt(key.id, table, column);
+                        self.rebuilt(key.id, table, column, rewritten);
                     }
                 }
             }
@@ -580,10 +704,14 @@ impl Plan {
                 columns,
                 ..
             } => {
+                let table_only = only;
                 let only = only && reach::kind(relation) == PARTITIONED;
+                // Partitions need not be asked where their parent has it (`ATPrepSetNotNull`).
                 let has_nulls = *primary
                     && columns.iter().any(|column| {
-                        catalog::column(relation, column).is_some_and(|column| !column.not_null)
+                        catalog::column(relation, column).is_some_and(|column| {
+                            !column.not_null || reach::kind(relation) != PARTITIONED
+                        })
                     });
                 let alike = !primary && catalog::UNIQUE_LOCKS_PARTITIONS_ALIKE;
                 let mode = if has_nulls || alike { level } else { Share };
@@ -591,7 +719,7 @@ impl Plan {
                     self.lock_family(relation, only, mode, "gets an index of its own");
                     self.lock_matching_indexes(relation, columns, true);
                 } else if has_nulls {
-                    self.lock_family(relation, only, level, "altered");
+                    self.lock_family(relation, table_only, level, "altered");
                 }
             }
             Constraint::Foreign {
@@ -600,10 +728,12 @@ impl Plan {
                 not_valid,
                 ..
             } => {
-                self.lock_family(relation, false, level, "altered");
+                // Only partitions get a foreign key of their parent's.
+                let only = reach::kind(relation) != PARTITIONED;
+                self.lock_family(relation, only, level, "altered");
                 let from = (!not_valid).then_some(relation);
                 self.reference(table, referenced, from);
-                self.made_key(relation, table);
+                self.made_key(relation, constraint);
             }
             Constraint::Other => (),
         }
@@ -611,6 +741,9 @@ impl Plan {
 
     fn validate(&mut self, relation: RelationId, only: bool, level: LockMode, name: &str) {
         let Some(address) = depend::named(class::CONSTRAINT, relation, name) else {
+            if let Some(key) = self.made_key_named(relation, name) {
+                self.check(relation, key.to);
+            }
             return;
         };
         let Some(found) = depend::constraint(address.object) else {
@@ -656,6 +789,15 @@ impl Plan {
     ) {
         let mut targets = vec![];
         self.lock_children_of_check(relation, only, level, name);
+        if reach::kind(relation) == PARTITIONED {
+            // None may be in use (`ATCheckPartitionsNotInUse`).
+            self.lock_family(relation, false, level, "altered");
+        }
+        match self.made_key_named(relation, name) {
+            Some(key) => self.remove_made_key(&key),
+            None if cascade => self.remove_made_keys_to(relation),
+            None => (),
+        }
         for member in reach::family(relation, false) {
             if member != relation && only {
                 continue;
@@ -748,6 +890,10 @@ impl Plan {
                 self.lock(member, AccessExclusive, why);
             }
         }
+        for ancestor in reach::ancestors(parent) {
+            let why = "its bounds say which rows may be in the partition";
+            self.lock(ancestor, AccessShare, why);
+        }
         self.partition_of(parent, found);
         if found.is_none() {
             for key in depend::constraints(parent)
@@ -824,7 +970,7 @@ impl Plan {
 
     fn detach(&mut self, parent: RelationId, partition: &Name, concurrently: bool) {
         let Some(partition) = self.find(partition) else {
-            return;
+            return self.detach_made(parent);
         };
         if concurrently {
             self.lock(partition, AccessExclusive, "detached");
@@ -840,10 +986,34 @@ impl Plan {
         self.detach_indexes(partition);
         self.detach_foreign_keys(partition);
         // They are its own from here on.
-        let keys = depend::constraints(partition);
-        for key in keys.into_iter().filter(|key| key.kind == b'f') {
-            self.made_keys.push((partition, key.referenced));
+        for key in depend::constraints(partition) {
+            if key.kind == b'f' {
+                self.made_keys.push(MadeKey {
+                    from: partition,
+                    to: key.referenced,
+                    name: depend::constraint_name(key.id),
+                    columns: vec![],
+                });
+            }
         }
+        self.part(partition, parent);
+    }
+
+    /// As [`detach`](Plan::detach), of a partition that the script has made.
+    fn detach_made(&mut self, parent: RelationId) {
+        if let Some(default) = reach::default_partition(parent) {
+            let why = format!("default partition of {}", reach::name(parent));
+            self.lock(default, AccessExclusive, why);
+        }
+        self.detach_foreign_keys_of(parent);
+    }
+
+    /// One no longer inherits from the other.
+    fn part(&mut self, child: RelationId, parent: RelationId) {
+        self.parted.push((child, parent));
+        let (child, parent) = (whole(class::CLASS, child), whole(class::CLASS, parent));
+        self.made
+            .retain(|(by, on, _)| *by != child || *on != parent);
     }
 
     fn detach_indexes(&mut self, partition: RelationId) {

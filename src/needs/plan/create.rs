@@ -48,18 +48,8 @@ impl Plan {
                 }
                 self.named_in_stored(references, "named in the rule");
             }
-            Statement::Policy {
-                table,
-                altered,
-                references,
-            } => {
+            Statement::Policy { table, references } => {
                 if let Some(relation) = self.find(table) {
-                    let altered = altered
-                        .as_ref()
-                        .and_then(|name| depend::named(class::POLICY, relation, name));
-                    for named in altered.map(depend::named_by).unwrap_or_default() {
-                        self.lock(named, AccessShare, "named in the policy");
-                    }
                     self.lock(relation, AccessExclusive, "its policies change");
                 }
                 self.named_in_stored(references, "named in the policy");

@@ -160,7 +160,7 @@ impl Plan {
                 continue;
             }
             self.removal(object, from);
-            if object.class == class::CLASS {
+            if object.class == class::CLASS && object.part == 0 {
                 self.remove_made_keys(object.object);
             }
             if from.is_some() {

@@ -2,60 +2,31 @@
 
 use super::Plan;
 use super::reach::{self, PARTITIONED};
-use crate::ddl::Name;
+use crate::ddl::{Constraint, Name};
 use crate::lock::LockMode::{AccessExclusive, AccessShare, RowShare, ShareRowExclusive};
 use crate::lock::RelationId;
 use crate::pg::{catalog, depend};
+
+/// A foreign key that an earlier statement has made between two tables that exist.
+#[derive(Clone)]
+pub struct MadeKey {
+    pub from: RelationId,
+    pub to: RelationId,
+    pub name: String,
+    /// Of the table that it is on.
+    pub columns: Vec<String>,
+}
 
 impl Plan {
     /// A new foreign key that references that table (`ATAddForeignKeyConstraint` in `tablecmds.c`); `from`
     /// what it is on, where that exists and its rows are checked.
     pub(super) fn reference(&mut self, to: &Name, columns: &[String], from: Option<RelationId>) {
-        if let Some(referenced) = self.find(to) {
-            self.reference_existing(referenced, columns, from);
-        }
-    }
-
-    /// Remembers a foreign key that an earlier statement made between two tables that exist.
-    pub(super) fn made_key(&mut self, from: RelationId, to: &Name) {
-        if let Some(to) = self.find(to) {
-            self.made_keys.push((from, to));
-        }
-    }
-
-    /// The tables with one of those to that table.
-    pub(super) fn made_keys_to(&self, table: RelationId) -> Vec<RelationId> {
-        let to_it = self.made_keys.iter().filter(|(_, to)| *to == table);
-        to_it.map(|(from, _)| *from).collect()
-    }
-
-    /// What the removal of a table, or of a part of it, locks through those.
-    pub(super) fn remove_made_keys(&mut self, table: RelationId) {
-        let keys = self.made_keys.clone();
-        for (from, to) in keys {
-            let (other, why) = match table {
-                table if table == to => (from, "its foreign key, made before, goes too"),
-                table if table == from => (to, "referenced by a foreign key that goes too"),
-                _ => continue,
-            };
-            for member in reach::parts(other) {
-                self.lock(member, AccessExclusive, why);
-            }
-        }
-    }
-
-    fn reference_existing(
-        &mut self,
-        referenced: RelationId,
-        columns: &[String],
-        from: Option<RelationId>,
-    ) {
+        let Some(referenced) = self.find(to) else {
+            return;
+        };
         for member in reach::parts(referenced) {
-            self.lock(
-                member,
-                ShareRowExclusive,
-                "referenced by the new foreign key",
-            );
+            let why = "referenced by the new foreign key";
+            self.lock(member, ShareRowExclusive, why);
             if let Some(index) = key_index(member, columns) {
                 let why = format!(
                     "index of {}, which the new foreign key references",
@@ -69,16 +40,91 @@ impl Plan {
         }
     }
 
-    /// The rows of one are looked up in the other (`RI_Initial_Check` in `ri_triggers.c`).
+    /// Remembers a foreign key that a statement makes between two tables that exist.
+    pub(super) fn made_key(&mut self, from: RelationId, key: &Constraint) {
+        let Constraint::Foreign {
+            name,
+            columns,
+            table,
+            ..
+        } = key
+        else {
+            return;
+        };
+        if let Some(to) = self.find(table) {
+            // As `ChooseConstraintName` has it where there is none of that name yet.
+            let chosen = || format!("{}_{}_fkey", catalog::plain_name(from), columns.join("_"));
+            self.made_keys.push(MadeKey {
+                from,
+                to,
+                name: name.clone().unwrap_or_else(chosen),
+                columns: columns.clone(),
+            });
+        }
+    }
+
+    pub(super) fn made_key_named(&self, from: RelationId, name: &str) -> Option<MadeKey> {
+        let mut keys = self.made_keys.iter();
+        keys.find(|key| key.from == from && key.name == name)
+            .cloned()
+    }
+
+    /// The tables with one of those to that table.
+    pub(super) fn made_keys_to(&self, table: RelationId) -> Vec<RelationId> {
+        let to_it = self.made_keys.iter().filter(|key| key.to == table);
+        to_it.map(|key| key.from).collect()
+    }
+
+    /// What the removal of a table, or of a part of it, locks through those.
+    pub(super) fn remove_made_keys(&mut self, table: RelationId) {
+        self.remove_made_keys_where(|key| key.from == table || key.to == table);
+    }
+
+    /// The same of what those that reference the table need.
+    pub(super) fn remove_made_keys_to(&mut self, table: RelationId) {
+        self.remove_made_keys_where(|key| key.to == table);
+    }
+
+    /// The same of a column.
+    pub(super) fn remove_made_keys_with(&mut self, table: RelationId, column: &str) {
+        self.remove_made_keys_where(|key| {
+            key.from == table && key.columns.iter().any(|name| name == column)
+        });
+    }
+
+    fn remove_made_keys_where(&mut self, is_one: impl Fn(&MadeKey) -> bool) {
+        let keys = self.made_keys.iter().filter(|key| is_one(key));
+        for key in keys.cloned().collect::<Vec<_>>() {
+            self.remove_made_key(&key);
+        }
+    }
+
+    pub(super) fn remove_made_key(&mut self, key: &MadeKey) {
+        for (side, why) in [
+            (key.from, "its foreign key, made before, goes too"),
+            (key.to, "referenced by a foreign key that goes too"),
+        ] {
+            for member in reach::parts(side) {
+                self.lock(member, AccessExclusive, why);
+            }
+        }
+    }
+
+    /// The rows of one are looked up in the other (`RI_Initial_Check` in `ri_triggers.c`), a partition with rows
+    /// at a time.
     pub(super) fn check(&mut self, from: RelationId, referenced: RelationId) {
+        let mut with_rows = reach::parts(from);
+        with_rows.retain(|member| reach::kind(*member) != PARTITIONED);
+        if with_rows.is_empty() {
+            return;
+        }
         self.lock(
             referenced,
             RowShare,
             "referenced by the foreign key that is checked",
         );
-        for table in [from, referenced] {
-            self.read_for_key(table, "read to check the foreign key");
-        }
+        self.read_all(&with_rows, "read to check the foreign key");
+        self.read_for_key(referenced, "read to check the foreign key");
     }
 
     /// What a query on a table locks when it is planned: those that inherit, and indexes.
@@ -92,6 +138,15 @@ impl Plan {
     }
 
     fn read_all(&mut self, tables: &[RelationId], what: &str) {
+        // Which rows a partitioned table may have is of use to the planner (`set_baserel_partition_constraint`
+        // in `plancat.c`).
+        if let Some(table) = tables.first().copied()
+            && reach::kind(table) == PARTITIONED
+        {
+            for ancestor in reach::ancestors(table) {
+                self.lock(ancestor, AccessShare, "its bounds say which rows are there");
+            }
+        }
         for member in tables.iter().copied() {
             self.lock(member, AccessShare, what);
             if reach::kind(member) != PARTITIONED || catalog::PLANNER_LOCKS_PARTITIONED_INDEXES {
@@ -103,28 +158,39 @@ impl Plan {
     /// Those that a partitioned table has or is referenced by become those of a new partition
     /// (`CloneForeignKeyConstraints`).
     pub(super) fn clone_foreign_keys(&mut self, parent: RelationId, partition: Option<RelationId>) {
-        for key in depend::constraints(parent) {
-            if key.kind != b'f' {
-                continue;
-            }
+        for key in topmost(depend::constraints(parent)) {
             let name = depend::constraint_name(key.id);
+            // One that the partition has already becomes part of it, and the triggers of that go
+            // (`tryAttachPartitionForeignKey`).
+            let has_same = partition.is_some_and(|partition| {
+                has_same(partition, &key)
+                    || self
+                        .made_keys
+                        .iter()
+                        .any(|made| made.from == partition && made.to == key.referenced)
+            });
+            let mode = match has_same {
+                true => AccessExclusive,
+                false => ShareRowExclusive,
+            };
             for member in reach::parts(key.referenced) {
                 let why = format!("referenced by foreign key {name}, which the partition gets too");
-                self.lock(member, ShareRowExclusive, why);
+                self.lock(member, mode, why);
             }
             self.depend_on(key.index, format!("index that foreign key {name} needs"));
-            if let Some(partition) = partition
-                && !has_same(partition, key.referenced)
-            {
+            if let Some(partition) = partition.filter(|_| !has_same) {
                 self.check(partition, key.referenced);
             }
         }
-        for from in self.made_keys_to(parent) {
-            let why = "its foreign key, made before, references the partition too";
-            self.lock(from, ShareRowExclusive, why);
+        for referenced in std::iter::once(parent).chain(reach::ancestors(parent)) {
+            for from in self.made_keys_to(referenced) {
+                let why = "its foreign key, made before, references the partition too";
+                self.lock(from, ShareRowExclusive, why);
+            }
         }
-        for key in depend::referencing(parent) {
-            if key.parent == 0 {
+        for key in topmost(depend::referencing(parent)) {
+            // Not one that references the table that it is on.
+            if key.table != parent {
                 let name = depend::constraint_name(key.id);
                 let why = format!("its foreign key {name} references the partition too");
                 self.lock(key.table, ShareRowExclusive, why);
@@ -163,12 +229,7 @@ impl Plan {
                 }
             }
         }
-        let mut ancestors = reach::parents(partition);
-        let mut next = 0;
-        while next < ancestors.len() {
-            ancestors.extend(reach::parents(ancestors[next]));
-            next += 1;
-        }
+        let ancestors = reach::ancestors(partition);
         self.detach_made_keys(&ancestors, partition);
         for key in depend::referencing(partition) {
             // One of its own stays.
@@ -186,13 +247,43 @@ impl Plan {
             }
         }
     }
+
+    /// The same where the partition is new, and has those that its parent has.
+    pub(super) fn detach_foreign_keys_of(&mut self, parent: RelationId) {
+        for key in topmost(depend::constraints(parent)) {
+            let why = format!(
+                "referenced by foreign key {}",
+                depend::constraint_name(key.id)
+            );
+            for member in reach::parts(key.referenced) {
+                self.lock(member, ShareRowExclusive, &*why);
+            }
+        }
+        for key in topmost(depend::referencing(parent)) {
+            let name = depend::constraint_name(key.id);
+            let why = format!("its foreign key {name} references the partition");
+            self.lock(key.table, AccessExclusive, why);
+            self.read_for_key(key.table, "read to find rows that reference the partition");
+        }
+    }
 }
 
-/// Whether a table has a foreign key to that one already.
-fn has_same(table: RelationId, referenced: RelationId) -> bool {
-    depend::constraints(table)
-        .iter()
-        .any(|key| key.kind == b'f' && key.referenced == referenced)
+/// The foreign keys among those, without any that another of them has brought along.
+fn topmost(keys: Vec<depend::Constraint>) -> Vec<depend::Constraint> {
+    let is_top = |key: &&depend::Constraint| {
+        key.kind == b'f' && !keys.iter().any(|other| other.id == key.parent)
+    };
+    keys.iter().filter(is_top).copied().collect()
+}
+
+/// Whether a table, or a part of it, has the same foreign key already.
+fn has_same(table: RelationId, key: &depend::Constraint) -> bool {
+    let wanted = depend::foreign_key_traits(key);
+    reach::parts(table).into_iter().any(|member| {
+        let own = depend::constraints(member).into_iter();
+        own.filter(|own| own.kind == b'f' && own.referenced == key.referenced && own.is_valid)
+            .any(|own| depend::foreign_key_traits(&own) == wanted)
+    })
 }
 
 /// The index that a foreign key to those columns needs: without columns, that of the primary key.

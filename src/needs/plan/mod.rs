@@ -85,8 +85,12 @@ struct Plan {
     /// What of this statement has been said that is no lock.
     noted: HashSet<(Option<RelationId>, Effect, String)>,
     names: Names,
-    /// Foreign keys that earlier statements have made between tables that exist: from and to.
-    made_keys: Vec<(RelationId, RelationId)>,
+    /// Foreign keys that earlier statements have made between tables that exist.
+    made_keys: Vec<foreign_key::MadeKey>,
+    /// Columns that earlier statements, or parts of this one, have dropped.
+    lost_columns: Vec<(RelationId, String)>,
+    /// Who inherits no longer from whom, since an earlier statement.
+    parted: Vec<(RelationId, RelationId)>,
     /// Views that an earlier statement has replaced, and what they read now.
     replaced_views: HashMap<RelationId, Vec<RelationId>>,
     /// REASSIGN OWNED in earlier statements: from whom to whom.

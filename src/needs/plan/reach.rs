@@ -62,6 +62,21 @@ pub fn parents(relation: RelationId) -> Vec<RelationId> {
         .unwrap_or_default()
 }
 
+/// All that a relation inherits from, directly or not.
+pub fn ancestors(relation: RelationId) -> Vec<RelationId> {
+    let mut all = parents(relation);
+    let mut next = 0;
+    while next < all.len() {
+        for parent in parents(all[next]) {
+            if !all.contains(&parent) {
+                all.push(parent);
+            }
+        }
+        next += 1;
+    }
+    all
+}
+
 /// In quotes of its own only where SQL needs them.
 pub fn name(relation: RelationId) -> String {
     catalog::name(relation)
@@ -76,10 +91,10 @@ impl Plan {
         mode: LockMode,
         reason: &str,
     ) -> Vec<RelationId> {
-        let mut family = family(relation, only);
-        if !only {
-            self.with_made_children(&mut family);
-        }
+        let family = match only {
+            true => vec![relation],
+            false => self.family_by_then(relation),
+        };
         for member in &family {
             wait::answer_interrupts();
             match *member == relation {
@@ -102,22 +117,43 @@ impl Plan {
         all
     }
 
-    /// Those too that an earlier statement has put under one of them.
-    fn with_made_children(&self, family: &mut Vec<RelationId>) {
+    /// The relation and all that inherit from it by then: earlier statements may have put some under one of
+    /// them, and taken others out.
+    fn family_by_then(&self, relation: RelationId) -> Vec<RelationId> {
+        if self.made.is_empty() && self.parted.is_empty() {
+            return family(relation, false);
+        }
+        let mut all = vec![relation];
         let mut next = 0;
-        while next < family.len() && !self.made.is_empty() {
-            for (child, parent, _) in &self.made {
-                let is_child = child.class == class::CLASS && child.part == 0;
-                if is_child
-                    && kind(child.object) != SEQUENCE
-                    && *parent == whole(class::CLASS, family[next])
-                    && !family.contains(&child.object)
-                {
-                    family.extend(self::family(child.object, false));
+        while next < all.len() {
+            for child in self.children(all[next]) {
+                if !all.contains(&child) {
+                    all.push(child);
                 }
             }
             next += 1;
         }
+        all
+    }
+
+    /// Those that inherit directly from a relation by then.
+    pub(super) fn children(&self, parent: RelationId) -> Vec<RelationId> {
+        let mut all = match catalog::relation(parent) {
+            Some(facts) if facts.has_children => inheritance::children(parent),
+            _ => vec![],
+        };
+        all.retain(|child| !self.parted.contains(&(*child, parent)));
+        for (child, on, _) in &self.made {
+            let is_child = child.class == class::CLASS && child.part == 0;
+            if is_child
+                && *on == whole(class::CLASS, parent)
+                && kind(child.object) != SEQUENCE
+                && !all.contains(&child.object)
+            {
+                all.push(child.object);
+            }
+        }
+        all
     }
 
     /// A table's indexes, and its TOAST table with its index.

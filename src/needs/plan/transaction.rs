@@ -4,6 +4,7 @@
 //! for the former, where it undoes nothing.
 
 use super::Plan;
+use super::foreign_key::MadeKey;
 use super::names::Names;
 use crate::ddl::{Address, Transaction};
 use crate::lock::RelationId;
@@ -16,7 +17,9 @@ pub struct Saved {
     /// None for the beginning of the transaction.
     savepoint: Option<String>,
     names: Names,
-    made_keys: Vec<(RelationId, RelationId)>,
+    made_keys: Vec<MadeKey>,
+    parted: Vec<(RelationId, RelationId)>,
+    lost_columns: Vec<(RelationId, String)>,
     replaced_views: HashMap<RelationId, Vec<RelationId>>,
     made: Vec<(Address, Address, u8)>,
     reassigned: Vec<(u32, u32)>,
@@ -71,6 +74,8 @@ impl Plan {
             savepoint: savepoint.cloned(),
             names: self.names.clone(),
             made_keys: self.made_keys.clone(),
+            parted: self.parted.clone(),
+            lost_columns: self.lost_columns.clone(),
             replaced_views: self.replaced_views.clone(),
             made: self.made.clone(),
             reassigned: self.reassigned.clone(),
@@ -81,6 +86,8 @@ impl Plan {
     fn restore(&mut self, saved: Saved) {
         self.names = saved.names;
         self.made_keys = saved.made_keys;
+        self.parted = saved.parted;
+        self.lost_columns = saved.lost_columns;
         self.replaced_views = saved.replaced_views;
         self.made = saved.made;
         self.reassigned = saved.reassigned;

@@ -1,7 +1,7 @@
 //! ALTER and RENAME.
 
 use super::{create, drop, node, other, query, rewrite};
-use crate::ddl::{Alter, Kind, Name, Part, Statement};
+use crate::ddl::{Alter, Kind, Name, Part, Statement, Triggers};
 use crate::lock::LockMode;
 use crate::pg::compat;
 use pgrx::pg_sys::{self, AlterTableType as at, ObjectType::*};
@@ -37,9 +37,10 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
             return Alter::SetExpression { column: name() };
         }
         match command.subtype {
-            at::AT_AddColumn | at::AT_AddColumnToView => {
-                Alter::AddColumn(create::column(&*command.def.cast()))
-            }
+            at::AT_AddColumn | at::AT_AddColumnToView => Alter::AddColumn {
+                column: create::column(&*command.def.cast()),
+                if_not_exists: command.missing_ok,
+            },
             at::AT_DropColumn => Alter::DropColumn {
                 column: name(),
                 cascade,
@@ -55,23 +56,13 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
                 );
                 Alter::ColumnType { column, rewrites }
             }
-            at::AT_ColumnDefault => Alter::Column {
-                column: name(),
-                references: query::references(&[command.def]),
-            },
-            at::AT_SetStatistics => Alter::Column {
-                column: name(),
-                references: vec![],
-            },
-            at::AT_SetStorage => Alter::ColumnStorage {
-                column: name(),
-                inherits: true,
-            },
-            at::AT_SetCompression => Alter::ColumnStorage {
-                column: name(),
-                inherits: false,
-            },
-            at::AT_DropExpression | at::AT_SetNotNull | at::AT_DropNotNull => Alter::Family,
+            // A default is stored, not run: what it names is only looked up.
+            at::AT_ColumnDefault
+            | at::AT_SetStatistics
+            | at::AT_SetStorage
+            | at::AT_DropExpression
+            | at::AT_DropNotNull => Alter::Family,
+            at::AT_SetNotNull => Alter::SetNotNull { column: name() },
             at::AT_AddIdentity | at::AT_SetIdentity => Alter::Identity { column: name() },
             at::AT_DropIdentity => Alter::DropIdentity { column: name() },
             at::AT_AddConstraint => {
@@ -88,11 +79,9 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
             at::AT_EnableTrig
             | at::AT_EnableAlwaysTrig
             | at::AT_EnableReplicaTrig
-            | at::AT_DisableTrig
-            | at::AT_EnableTrigAll
-            | at::AT_DisableTrigAll
-            | at::AT_EnableTrigUser
-            | at::AT_DisableTrigUser => Alter::Triggers,
+            | at::AT_DisableTrig => Alter::Triggers(Triggers::Named(name())),
+            at::AT_EnableTrigAll | at::AT_DisableTrigAll => Alter::Triggers(Triggers::All),
+            at::AT_EnableTrigUser | at::AT_DisableTrigUser => Alter::Triggers(Triggers::User),
             at::AT_ClusterOn => Alter::ClusterOn(name()),
             at::AT_ReplicaIdentity => {
                 let identity: *mut pg_sys::ReplicaIdentityStmt = command.def.cast();
@@ -313,7 +302,6 @@ pub unsafe fn policy(statement: &pg_sys::AlterPolicyStmt) -> Statement {
     unsafe {
         Statement::Policy {
             table: node::name(statement.table),
-            altered: node::string(statement.policy_name),
             references: query::references(&[statement.qual, statement.with_check]),
         }
     }

@@ -166,7 +166,6 @@ pub unsafe fn policy(statement: &pg_sys::CreatePolicyStmt) -> Statement {
     unsafe {
         Statement::Policy {
             table: node::name(statement.table),
-            altered: None,
             references: query::references(&[statement.qual, statement.with_check]),
         }
     }
@@ -354,6 +353,11 @@ pub unsafe fn constraint(constraint: &pg_sys::Constraint, column: Option<&str>) 
                 },
             },
             CONSTR_FOREIGN => Constraint::Foreign {
+                name: node::string(constraint.conname),
+                columns: match column {
+                    Some(column) => vec![column.to_owned()],
+                    None => node::strings(constraint.fk_attrs),
+                },
                 table: node::name(constraint.pktable),
                 referenced: node::strings(constraint.pk_attrs),
                 not_valid: constraint.skip_validation,

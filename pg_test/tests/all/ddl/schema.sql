@@ -192,6 +192,22 @@ CREATE INDEX cars_doors ON cars (doors);
 CREATE TABLE old_things (id int);
 CREATE TABLE old_cars () INHERITS (old_things);
 
+-- What inherits a column from two, one of which requires it.
+CREATE TABLE gear (id int NOT NULL, label text CONSTRAINT gear_label CHECK (label <> ''), note text);
+CREATE TABLE powered (kw int, label text, note text);
+CREATE TABLE engines () INHERITS (gear, powered);
+CREATE TABLE small_engines () INHERITS (engines);
+
+-- Foreign keys to several levels of one tree, and what could become part of it.
+CREATE TABLE voyages (id int, day date, ship int CONSTRAINT voyages_ship_fkey REFERENCES visits, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE voyages_2024 PARTITION OF voyages FOR VALUES FROM ('2024-01-01') TO ('2025-01-01') PARTITION BY RANGE (id);
+CREATE TABLE voyages_2024_few PARTITION OF voyages_2024 FOR VALUES FROM (0) TO (100);
+CREATE TABLE voyages_2024_rest PARTITION OF voyages_2024 DEFAULT;
+CREATE TABLE voyages_2025 (LIKE voyages INCLUDING ALL, FOREIGN KEY (ship) REFERENCES visits);
+CREATE TABLE voyage_logs (voyage int, day date, CONSTRAINT voyage_logs_fkey FOREIGN KEY (voyage, day) REFERENCES voyages);
+CREATE TABLE voyage_fines (voyage int, day date, CONSTRAINT voyage_fines_fkey FOREIGN KEY (voyage, day) REFERENCES voyages_2024);
+INSERT INTO voyages VALUES (1, '2024-03-03', NULL);
+
 -- Typed tables, and a table whose row type is another's column.
 CREATE TABLE staff OF person (PRIMARY KEY (name));
 CREATE TABLE guests OF person;
