@@ -69,6 +69,7 @@ pub enum Constraint {
         columns: Vec<String>,
     },
     Foreign {
+        /// None where the server gives it one.
         name: Option<String>,
         columns: Vec<String>,
         table: Name,
@@ -237,6 +238,7 @@ pub enum Statement {
         part: Part,
         table: Name,
         name: String,
+        to: String,
     },
     SetSchema {
         name: Name,
@@ -324,6 +326,19 @@ pub enum Statement {
     },
     /// Something made that later statements may name, without locks on what exists.
     Made(Name),
+    /// CREATE SCHEMA with what is made in it.
+    CreateSchema {
+        name: String,
+        elements: Vec<Statement>,
+    },
+    RenameSchema {
+        name: String,
+        to: String,
+    },
+    DropSchemas {
+        names: Vec<String>,
+        cascade: bool,
+    },
     /// COMMENT or SECURITY LABEL on a relation or column.
     Describe {
         name: Name,
@@ -390,8 +405,10 @@ pub enum Statement {
     },
     Transaction(Transaction),
     Several(Vec<Statement>),
-    /// It changes how names are resolved from here on.
-    SearchPath(String),
+    /// It changes how names are resolved from here on; none where it is as it was at first.
+    SearchPath(Option<String>),
+    /// Whose name `$user` in the search path is from here on.
+    Role(Option<String>),
     Unseen(String),
     Nothing,
 }

@@ -216,18 +216,6 @@ pub fn resolve_parts(schema: Option<&str>, name: &str) -> Option<RelationId> {
     (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
 }
 
-/// The schema that a relation is made in where none is given.
-pub fn creation_schema() -> Option<String> {
-    // SAFETY: reads the search path; the list is of OIDs, in the current memory context.
-    unsafe {
-        let path = pg_sys::fetch_search_path(false);
-        if path.is_null() || (*path).length == 0 {
-            return None;
-        }
-        text::from_server(pg_sys::get_namespace_name((*(*path).elements).oid_value))
-    }
-}
-
 /// The schema of a relation.
 pub fn schema_of(relation: RelationId) -> Option<String> {
     // SAFETY: catalog look-ups that answer null for an unknown OID.
@@ -338,6 +326,56 @@ pub fn index(id: RelationId) -> Option<IndexFacts> {
     }
 }
 
+/// Whether values of a domain may not be null.
+pub fn is_not_null(domain: u32) -> bool {
+    let oid = pg_sys::Oid::from_u32(domain);
+    // SAFETY: the cached tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
+        if tuple.is_null() {
+            return false;
+        }
+        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
+        let is_not_null = (*facts).typnotnull;
+        pg_sys::ReleaseSysCache(tuple);
+        is_not_null
+    }
+}
+
+/// The type of that name in a schema.
+pub fn type_in(schema: &str, name: &str) -> Option<u32> {
+    let schema = pg_sys::Oid::from_u32(self::schema(schema)?);
+    let name = CString::new(text::to_server(name)).ok()?;
+    // SAFETY: a catalog look-up by a name that is copied.
+    let oid = unsafe {
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
+            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
+            pg_sys::Datum::from(name.as_ptr()),
+            schema.into(),
+            pg_sys::Datum::null(),
+            pg_sys::Datum::null(),
+        )
+    };
+    (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
+}
+
+/// The schema of a type.
+pub fn schema_of_type(type_id: u32) -> Option<String> {
+    let oid = pg_sys::Oid::from_u32(type_id);
+    // SAFETY: the cached tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
+        let schema = (*facts).typnamespace;
+        pg_sys::ReleaseSysCache(tuple);
+        text::from_server(pg_sys::get_namespace_name(schema))
+    }
+}
+
 /// The relation whose rows a type is of; none for other types.
 pub fn relation_of_type(type_id: u32) -> Option<RelationId> {
     // SAFETY: a catalog look-up that answers 0 for other types.
@@ -415,6 +453,57 @@ pub use super::compat::{
     GRANT_LOCKS_RELATIONS, PLANNER_LOCKS_PARTITIONED_INDEXES, RESTART_LOCK,
     UNIQUE_LOCKS_PARTITIONS_ALIKE, VACUUM_FOLLOWS_INHERITANCE, locks_dependencies,
 };
+
+/// Identifiers parted by dots or commas, as SQL spells them; none where they are not.
+pub fn identifiers(text: &str, separator: u8) -> Option<Vec<String>> {
+    let text = CString::new(text::to_server(text)).ok()?;
+    // SAFETY: they are split in a copy that the list's elements point into.
+    unsafe {
+        let copy = pg_sys::pstrdup(text.as_ptr());
+        let mut list: *mut pg_sys::List = std::ptr::null_mut();
+        if !pg_sys::SplitIdentifierString(copy, separator as _, &mut list) {
+            return None;
+        }
+        let length = if list.is_null() { 0 } else { (*list).length };
+        (0..length)
+            .map(|i| {
+                let part = (*(*list).elements.add(i as usize)).ptr_value;
+                text::from_server(part.cast())
+            })
+            .collect()
+    }
+}
+
+/// A relation's name as it is, without its schema.
+pub fn bare_name(relation: RelationId) -> Option<String> {
+    // SAFETY: a catalog look-up that answers null for an unknown OID.
+    unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(relation))) }
+}
+
+/// The name of the role that statements run as.
+pub fn current_user() -> Option<String> {
+    // SAFETY: a catalog look-up.
+    unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), true)) }
+}
+
+/// The name of the role that they run as once it is reset.
+pub fn session_user() -> Option<String> {
+    // SAFETY: a catalog look-up.
+    unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true)) }
+}
+
+/// What the search path lists, whether there are such schemas or not.
+pub fn search_path_entries() -> Vec<String> {
+    identifiers(&search_path_setting(), b',').unwrap_or_default()
+}
+
+/// The setting that the search path comes from, as it is after RESET.
+pub fn search_path_at_first() -> String {
+    // SAFETY: reads a setting that there always is.
+    let setting = unsafe { pg_sys::GetConfigOptionResetString(c"search_path".as_ptr()) };
+    // SAFETY: null, or a string.
+    unsafe { text::from_server(setting) }.unwrap_or_default()
+}
 
 /// The setting that the search path comes from.
 pub fn search_path_setting() -> String {

@@ -3,6 +3,7 @@
 use super::create::matching_indexes;
 use super::deletion::whole;
 use super::foreign_key::MadeKey;
+use super::names::{Found, Key, Link, Schema, Through};
 use super::reach::{self, COMPOSITE, PARTITIONED};
 use super::{Effect, MADE_ON_IT, Plan};
 use crate::ddl::{Address, Alter, Column, Constraint, Kind, Name, Part, Statement, Triggers};
@@ -22,6 +23,9 @@ impl Plan {
                 commands,
             } => {
                 let Some(relation) = self.find_if(name, *missing_ok) else {
+                    if *missing_ok && self.names.find(name) == Found::Missing {
+                        return;
+                    }
                     // Tables that exist may be named in what is done to one that does not yet.
                     return commands
                         .iter()
@@ -59,8 +63,14 @@ impl Plan {
                 }
                 self.names.rename(name, to, None);
             }
-            Statement::RenamePart { part, table, name } => {
+            Statement::RenamePart {
+                part,
+                table,
+                name,
+                to,
+            } => {
                 self.rename_part(*part, table, name);
+                self.part_is_called(*part, table, name, to);
             }
             Statement::SetSchema { name, schema } => {
                 if let Some(relation) = self.find_if(name, true) {
@@ -71,7 +81,14 @@ impl Plan {
                         self.lock(sequence, AccessExclusive, why);
                     }
                 }
+                let moved = self.names.find(name);
                 self.names.rename(name, &name.name, Some(schema));
+                if let Found::Existing(relation) = moved {
+                    let along = reach::indexes(relation).into_iter();
+                    for part in along.chain(self.owned_sequences(relation)) {
+                        self.names.move_along(part, schema);
+                    }
+                }
             }
             Statement::MoveObject {
                 object,
@@ -137,7 +154,11 @@ impl Plan {
 
     /// Dropping that schema will reach it.
     fn move_into(&mut self, object: Address, schema: &str) {
-        if let Some(schema) = catalog::schema(schema) {
+        let schema = match self.names.schema(schema) {
+            Some(Schema::Existing(schema)) => catalog::schema(&schema),
+            _ => None,
+        };
+        if let Some(schema) = schema {
             self.made
                 .push((object, whole(class::SCHEMA, schema), NORMAL));
         }
@@ -171,22 +192,55 @@ impl Plan {
                     self.lock_family(partition, false, AccessExclusive, "becomes a partition");
                 }
             }
+            Alter::DropConstraint { constraint, .. } => {
+                let table = name.name.clone();
+                self.unlink(name, |key| key.is_called(constraint, &table));
+            }
+            Alter::DropColumn { column, .. } => {
+                self.unlink(name, |key| key.columns.contains(column));
+            }
+            Alter::ColumnType { column, .. } => {
+                for link in self.unlink(name, |key| key.columns.contains(column)) {
+                    self.read_for_key(link.to, "read to check the foreign key");
+                    self.names.link(name, link.to, &link.why, link.through);
+                }
+            }
             _ => (),
         }
+    }
+
+    /// Foreign keys of a table that was made before go.
+    fn unlink(&mut self, name: &Name, is_meant: impl Fn(&Key) -> bool) -> Vec<Link> {
+        let gone = self.names.unlink(
+            name,
+            |through| matches!(through, Through::Key(key) if is_meant(key)),
+        );
+        for link in &gone {
+            self.lock(link.to, AccessExclusive, &*link.why);
+        }
+        gone
     }
 
     /// What foreign keys of a new table reference.
     pub(super) fn references_of(&mut self, of: &Name, constraints: &[Constraint]) {
         for constraint in constraints {
             if let Constraint::Foreign {
-                table, referenced, ..
+                name,
+                columns,
+                table,
+                referenced,
+                ..
             } = constraint
             {
                 self.reference(table, referenced, None);
                 if let Some(found) = self.find(table) {
                     for member in reach::parts(found) {
-                        self.names
-                            .link(of, member, "referenced by a foreign key that is dropped");
+                        let why = "referenced by a foreign key that is dropped";
+                        let key = Key {
+                            name: name.clone(),
+                            columns: columns.clone(),
+                        };
+                        self.names.link(of, member, why, Through::Key(key));
                     }
                 }
             }
@@ -239,7 +293,7 @@ impl Plan {
                 // Partitions have it where their parent has, and are asked for it where only their parent is
                 // to get it (`ATPrepSetNotNull`).
                 let is_partitioned = reach::kind(relation) == PARTITIONED;
-                let has_it = catalog::column(relation, column).is_some_and(|found| found.not_null);
+                let has_it = self.column(relation, column).is_some_and(|found| found.not_null);
                 if !is_partitioned || !has_it {
                     self.lock_family(relation, only && !is_partitioned, level, "altered");
                 }
@@ -248,7 +302,7 @@ impl Plan {
                 self.column_type(relation, only, level, column, true);
             }
             Alter::Identity { column } => {
-                if let Some(found) = catalog::column(relation, column)
+                if let Some(found) = self.column(relation, column)
                     && found.identity
                 {
                     for sequence in depend::owned_sequences(relation, Some(found.number)) {
@@ -257,7 +311,7 @@ impl Plan {
                 }
             }
             Alter::DropIdentity { column } => {
-                if let Some(found) = catalog::column(relation, column)
+                if let Some(found) = self.column(relation, column)
                     && found.identity
                 {
                     for sequence in depend::owned_sequences(relation, Some(found.number)) {
@@ -373,13 +427,10 @@ impl Plan {
 
     /// An index named without schema: it is in that of its table.
     pub(super) fn index_of(&mut self, table: RelationId, index: &str) -> Option<RelationId> {
-        let name = Name {
-            schema: catalog::schema_of(table),
-            name: index.to_owned(),
-            only: false,
-            temporary: false,
-        };
-        self.find(&name)
+        match self.names.find_beside(Found::Existing(table), index) {
+            Found::Existing(index) => Some(index),
+            _ => None,
+        }
     }
 
     /// The table is written anew: so are its indexes and its TOAST table.
@@ -463,7 +514,7 @@ impl Plan {
         let mut lost = self.lost_columns.iter();
         match lost.any(|(table, column)| *table == relation && column == name) {
             true => None,
-            false => catalog::column(relation, name),
+            false => self.column(relation, name),
         }
     }
 
@@ -478,7 +529,7 @@ impl Plan {
             Triggers::All => triggers.next().is_some(),
             Triggers::User => triggers.any(|(_, is_internal)| !is_internal),
             Triggers::Named(name) => {
-                let named = depend::named(class::TRIGGER, relation, name);
+                let named = self.named(class::TRIGGER, relation, name);
                 named.is_some_and(|named| triggers.any(|(id, _)| id == named.object))
             }
         }
@@ -505,7 +556,7 @@ impl Plan {
             for child in self.children(parent) {
                 let why = format!("inherits from {}", reach::name(parent));
                 self.lock(child, level, why);
-                let Some(found) = catalog::column(child, column).filter(|_| !only) else {
+                let Some(found) = self.column(child, column).filter(|_| !only) else {
                     continue;
                 };
                 let left = parents_left.entry(child).or_insert(found.inherited);
@@ -570,7 +621,7 @@ impl Plan {
         rewrites: bool,
     ) {
         for member in self.lock_family(relation, only, level, "altered") {
-            let Some(found) = catalog::column(member, column) else {
+            let Some(found) = self.column(member, column) else {
                 continue;
             };
             if rewrites {
@@ -709,7 +760,7 @@ impl Plan {
                 // Partitions need not be asked where their parent has it (`ATPrepSetNotNull`).
                 let has_nulls = *primary
                     && columns.iter().any(|column| {
-                        catalog::column(relation, column).is_some_and(|column| {
+                        self.column(relation, column).is_some_and(|column| {
                             !column.not_null || reach::kind(relation) != PARTITIONED
                         })
                     });
@@ -740,7 +791,7 @@ impl Plan {
     }
 
     fn validate(&mut self, relation: RelationId, only: bool, level: LockMode, name: &str) {
-        let Some(address) = depend::named(class::CONSTRAINT, relation, name) else {
+        let Some(address) = self.named(class::CONSTRAINT, relation, name) else {
             if let Some(key) = self.made_key_named(relation, name) {
                 self.check(relation, key.to);
             }
@@ -763,7 +814,7 @@ impl Plan {
     }
 
     fn alter_constraint(&mut self, relation: RelationId, level: LockMode, name: &str) {
-        let Some(address) = depend::named(class::CONSTRAINT, relation, name) else {
+        let Some(address) = self.named(class::CONSTRAINT, relation, name) else {
             return;
         };
         let mut left = vec![address.object];
@@ -802,7 +853,7 @@ impl Plan {
             if member != relation && only {
                 continue;
             }
-            let Some(address) = depend::named(class::CONSTRAINT, member, name) else {
+            let Some(address) = self.named(class::CONSTRAINT, member, name) else {
                 continue;
             };
             let Some(found) = depend::constraint(address.object) else {
@@ -821,6 +872,9 @@ impl Plan {
             }
             targets.push(address);
         }
+        if targets.is_empty() {
+            self.drop_made_key(relation, name, cascade);
+        }
         self.delete(targets, cascade);
     }
 
@@ -831,7 +885,8 @@ impl Plan {
         level: LockMode,
         name: &str,
     ) {
-        let found = depend::named(class::CONSTRAINT, relation, name)
+        let found = self
+            .named(class::CONSTRAINT, relation, name)
             .and_then(|address| depend::constraint(address.object));
         if found.is_some_and(|found| matches!(found.kind, b'c' | b'n') && !found.no_inherit) {
             self.lock_children(relation, only, level);
@@ -909,20 +964,17 @@ impl Plan {
     /// What dropping a partition that was made here locks.
     pub(super) fn link_partition(&mut self, parent: RelationId, partition: &Name) {
         let why = "its partition is dropped";
-        self.names.link(partition, parent, why);
+        self.names.link(partition, parent, why, Through::Partition);
         if let Some(member) = reach::default_partition(parent) {
-            self.names.link(partition, member, why);
+            self.names.link(partition, member, why, Through::Partition);
         }
         for key in depend::constraints(parent)
             .into_iter()
             .filter(|key| key.kind == b'f')
         {
             for member in reach::parts(key.referenced) {
-                self.names.link(
-                    partition,
-                    member,
-                    "referenced by a foreign key that is dropped",
-                );
+                let why = "referenced by a foreign key that is dropped";
+                self.names.link(partition, member, why, Through::Itself);
             }
         }
         for key in depend::referencing(parent) {
@@ -930,11 +982,8 @@ impl Plan {
                 .into_iter()
                 .chain(reach::parts(key.table))
             {
-                self.names.link(
-                    partition,
-                    member,
-                    "its foreign key to the partition is dropped",
-                );
+                let why = "its foreign key to the partition is dropped";
+                self.names.link(partition, member, why, Through::Partition);
             }
         }
     }
@@ -970,7 +1019,7 @@ impl Plan {
 
     fn detach(&mut self, parent: RelationId, partition: &Name, concurrently: bool) {
         let Some(partition) = self.find(partition) else {
-            return self.detach_made(parent);
+            return self.detach_made(parent, partition);
         };
         if concurrently {
             self.lock(partition, AccessExclusive, "detached");
@@ -1000,7 +1049,9 @@ impl Plan {
     }
 
     /// As [`detach`](Plan::detach), of a partition that the script has made.
-    fn detach_made(&mut self, parent: RelationId) {
+    fn detach_made(&mut self, parent: RelationId, partition: &Name) {
+        self.names
+            .unlink(partition, |through| *through == Through::Partition);
         if let Some(default) = reach::default_partition(parent) {
             let why = format!("default partition of {}", reach::name(parent));
             self.lock(default, AccessExclusive, why);
@@ -1055,7 +1106,8 @@ impl Plan {
             }
             Part::Constraint => {
                 self.lock(relation, AccessExclusive, "a constraint of it is renamed");
-                let Some(found) = depend::named(class::CONSTRAINT, relation, name)
+                let Some(found) = self
+                    .named(class::CONSTRAINT, relation, name)
                     .and_then(|address| depend::constraint(address.object))
                 else {
                     return;

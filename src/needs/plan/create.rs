@@ -1,6 +1,7 @@
 //! CREATE.
 
 use super::deletion::whole;
+use super::names::{Found, Through};
 use super::reach::{self, PARTITIONED};
 use super::{Effect, MADE_ON_IT, Plan};
 use crate::ddl::{Address, CreateTable, IndexShape, Name, Reference, Statement};
@@ -30,6 +31,7 @@ impl Plan {
                 if let Some(relation) = self.find(table) {
                     let only = !row || reach::kind(relation) != PARTITIONED;
                     self.lock_family(relation, only, ShareRowExclusive, "gets a trigger");
+                    self.made_triggers.push(relation);
                     if let Some(function) = function {
                         let trigger = Address {
                             part: MADE_ON_IT,
@@ -70,11 +72,11 @@ impl Plan {
                 self.columns_of(references);
                 if *replaces && let Some(view) = self.find_if(name, true) {
                     self.lock(view, AccessExclusive, "replaced");
-                    let read = references.iter().filter_map(|(name, _)| self.find(name));
-                    let read = read.collect();
-                    self.replaced_views.insert(view, read);
+                    self.replaced_views.insert(view, self.reads(references));
                 }
+                let reads = self.reads(references);
                 self.names.make(name);
+                self.names.reads(name, reads, true);
             }
             Statement::CreateTableAs {
                 name,
@@ -86,7 +88,9 @@ impl Plan {
                 self.query(references, *runs && !exists);
                 if !exists {
                     self.columns_of(references);
+                    let reads = self.reads(references);
                     self.names.make(name);
+                    self.names.reads(name, reads, false);
                 }
             }
             Statement::CreateTable(table) => self.create_table(table),
@@ -206,16 +210,14 @@ impl Plan {
         if_not_exists: bool,
     ) {
         let Some(relation) = self.find(table) else {
+            if let Some(name) = name {
+                self.names.make_beside(self.names.find(table), &name.name);
+            }
             return;
         };
+        let place = Found::Existing(relation);
         let exists = if_not_exists
-            && name.is_some_and(|name| {
-                let name = Name {
-                    schema: catalog::schema_of(relation),
-                    ..name.clone()
-                };
-                self.find_if(&name, true).is_some()
-            });
+            && name.is_some_and(|name| self.names.find_beside(place, &name.name) != Found::Missing);
         if concurrently {
             self.lock(relation, ShareUpdateExclusive, "gets an index");
             if !exists {
@@ -236,11 +238,14 @@ impl Plan {
             }
         }
         if let (Some(name), false) = (name, exists) {
-            let schema = catalog::schema_of(relation);
-            self.names.make(&Name {
-                schema,
-                ..name.clone()
-            });
+            self.names.make_beside(place, &name.name);
+            if let Found::Made(index) = self.names.find_beside(place, &name.name) {
+                let only = reach::kind(relation) != PARTITIONED;
+                for member in reach::family(relation, only) {
+                    let why = "an index that was made before is dropped";
+                    self.names.link_made(index, member, why, Through::Itself);
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! DROP: everything that goes with an object, by `pg_depend` (`findDependentObjects` in `dependency.c`),
 //! and what the removal of each locks.
 
+use super::names::{Found, Schema};
 use super::reach::{self, COMPOSITE};
 use super::{Effect, MADE_ON_IT, Plan};
 use crate::ddl::{Address, Name, Part, Statement};
@@ -33,11 +34,34 @@ impl Plan {
                 }
                 self.delete(targets, *cascade);
                 for name in names {
-                    for (linked, why) in self.names.links(name) {
-                        self.lock(linked, AccessExclusive, why);
+                    for link in self.names.unlink(name, |_| true) {
+                        self.lock(link.to, AccessExclusive, link.why);
                     }
                     self.names.drop(name);
                 }
+            }
+            Statement::DropSchemas { names, cascade } => {
+                let mut targets = vec![];
+                for name in names {
+                    if let Some(Schema::Existing(schema)) = self.names.schema(name) {
+                        let schema = catalog::schema(&schema);
+                        targets.extend(schema.map(|schema| whole(class::SCHEMA, schema)));
+                    }
+                    for inside in self.names.drop_schema(name) {
+                        match inside {
+                            Found::Existing(relation) => {
+                                targets.push(whole(class::CLASS, relation));
+                            }
+                            Found::Made(made) => {
+                                for link in self.names.links_of(made) {
+                                    self.lock(link.to, AccessExclusive, link.why);
+                                }
+                            }
+                            Found::Missing => (),
+                        }
+                    }
+                }
+                self.delete(targets, *cascade);
             }
             Statement::DropObjects { objects, cascade } => self.delete(objects.clone(), *cascade),
             Statement::DropPart {
@@ -76,7 +100,7 @@ impl Plan {
             Part::Constraint => class::CONSTRAINT,
             Part::Column => return,
         };
-        match depend::named(class, relation, name) {
+        match self.named(class, relation, name) {
             Some(address) => {
                 self.lock(
                     relation,
@@ -84,6 +108,11 @@ impl Plan {
                     format!("{name} on it is dropped"),
                 );
                 self.delete(vec![address], cascade);
+            }
+            None if part == Part::Trigger && self.made_triggers.contains(&relation) => {
+                let only = reach::kind(relation) != reach::PARTITIONED;
+                let why = "a trigger on it, made before, is dropped";
+                self.lock_family(relation, only, AccessExclusive, why);
             }
             None => self.lock(
                 relation,
@@ -153,6 +182,7 @@ impl Plan {
             .rev()
             .map(|target| (target, None))
             .collect();
+        let mut gone = vec![];
         while let Some((object, from)) = left.pop() {
             wait::answer_interrupts();
             let whole_one = Address { part: 0, ..object };
@@ -162,6 +192,7 @@ impl Plan {
             self.removal(object, from);
             if object.class == class::CLASS && object.part == 0 {
                 self.remove_made_keys(object.object);
+                gone.extend((object.part == 0).then_some(object.object));
             }
             if from.is_some() {
                 for (owner, kind) in depend::dependencies(object) {
@@ -182,6 +213,9 @@ impl Plan {
                     left.push((dependent, Some((object, kind))));
                 }
             }
+        }
+        for relation in gone {
+            self.names.drop_found(relation);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Foreign keys, of both sides: made, checked, copied to a partition and taken from it.
 
 use super::Plan;
+use super::names::Through;
 use super::reach::{self, PARTITIONED};
 use crate::ddl::{Constraint, Name};
 use crate::lock::LockMode::{AccessExclusive, AccessShare, RowShare, ShareRowExclusive};
@@ -8,7 +9,7 @@ use crate::lock::RelationId;
 use crate::pg::{catalog, depend};
 
 /// A foreign key that an earlier statement has made between two tables that exist.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct MadeKey {
     pub from: RelationId,
     pub to: RelationId,
@@ -22,6 +23,9 @@ impl Plan {
     /// what it is on, where that exists and its rows are checked.
     pub(super) fn reference(&mut self, to: &Name, columns: &[String], from: Option<RelationId>) {
         let Some(referenced) = self.find(to) else {
+            if let Some(from) = from {
+                self.read_for_key(from, "read to check the foreign key");
+            }
             return;
         };
         for member in reach::parts(referenced) {
@@ -60,6 +64,11 @@ impl Plan {
                 name: name.clone().unwrap_or_else(chosen),
                 columns: columns.clone(),
             });
+        } else {
+            for member in reach::parts(from) {
+                let why = "its foreign key, made before, goes too";
+                self.names.link(table, member, why, Through::Itself);
+            }
         }
     }
 

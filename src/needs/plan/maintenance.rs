@@ -1,5 +1,7 @@
 //! TRUNCATE, LOCK TABLE, VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH.
 
+use super::names::Found;
+use super::query::read_by_view;
 use super::reach::{self, MATERIALIZED_VIEW, PARTITIONED, PARTITIONED_INDEX, TABLE, VIEW};
 use super::{Effect, Plan};
 use crate::ddl::{Name, Reach, Statement};
@@ -55,8 +57,9 @@ impl Plan {
             }
             Statement::Lock { names, mode } => {
                 for name in names {
-                    if let Some(relation) = self.find(name) {
-                        self.lock_table(relation, name.only, *mode, "named");
+                    match self.find(name) {
+                        Some(relation) => self.lock_table(relation, name.only, *mode, "named"),
+                        None => self.lock_read_by(self.names.find(name), *mode),
                     }
                 }
             }
@@ -71,10 +74,21 @@ impl Plan {
             return;
         }
         self.lock(relation, mode, why);
-        for read in self.read_by_rules(relation) {
-            if matches!(reach::kind(read), TABLE | PARTITIONED | VIEW) {
-                let why = format!("read by the view {}", reach::name(relation));
-                self.lock_table(read, false, mode, &why);
+        self.lock_read_by(Found::Existing(relation), mode);
+    }
+
+    fn lock_read_by(&mut self, view: Found, mode: LockMode) {
+        if matches!(view, Found::Made(made) if !self.names.is_view(made)) {
+            return;
+        }
+        for read in self.read_by_rules(view) {
+            match read {
+                Found::Existing(read) => {
+                    if matches!(reach::kind(read), TABLE | PARTITIONED | VIEW) {
+                        self.lock_table(read, false, mode, &read_by_view(view));
+                    }
+                }
+                read => self.lock_read_by(read, mode),
             }
         }
     }
@@ -319,6 +333,9 @@ impl Plan {
 
     fn refresh(&mut self, name: &Name, concurrently: bool, with_data: bool) {
         let Some(view) = self.find(name) else {
+            if with_data {
+                self.read_by(self.names.find(name));
+            }
             return;
         };
         if reach::kind(view) != MATERIALIZED_VIEW {
@@ -335,20 +352,28 @@ impl Plan {
             }
         }
         if with_data {
-            self.read_by(view);
+            self.read_by(Found::Existing(view));
         }
     }
 
     /// What the query of a materialized view reads.
-    fn read_by(&mut self, view: RelationId) {
-        self.called_by_query_of(view);
+    fn read_by(&mut self, view: Found) {
+        let why = match view {
+            Found::Existing(view) => {
+                self.called_by_query_of(view);
+                format!("read by {}", reach::name(view))
+            }
+            _ => "read by a view that was made before".into(),
+        };
         for read in self.read_by_rules(view) {
-            let why = format!("read by {}", reach::name(view));
-            if reach::kind(read) == VIEW {
-                self.lock(read, AccessShare, why);
-                self.read_by(read);
-            } else {
-                self.read_planned(read, &why);
+            match read {
+                Found::Existing(relation) if reach::kind(relation) == VIEW => {
+                    self.lock(relation, AccessShare, &*why);
+                    self.read_by(read);
+                }
+                Found::Existing(relation) => self.read_planned(relation, &why),
+                Found::Made(made) if self.names.is_view(made) => self.read_by(read),
+                _ => (),
             }
         }
     }

@@ -16,7 +16,8 @@ use crate::ddl::{Address, Name, Statement};
 use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::event::EventTrigger;
 use crate::pg::{catalog, parser};
-use names::Names;
+use foreign_key::MadeKey;
+use names::{Found, Names};
 use std::collections::{HashMap, HashSet};
 
 /// One thing that a statement would lock or wait for, or that cannot be told of it.
@@ -86,13 +87,17 @@ struct Plan {
     noted: HashSet<(Option<RelationId>, Effect, String)>,
     names: Names,
     /// Foreign keys that earlier statements have made between tables that exist.
-    made_keys: Vec<foreign_key::MadeKey>,
+    made_keys: Vec<MadeKey>,
     /// Columns that earlier statements, or parts of this one, have dropped.
     lost_columns: Vec<(RelationId, String)>,
     /// Who inherits no longer from whom, since an earlier statement.
     parted: Vec<(RelationId, RelationId)>,
+    /// What is called so by now, by its catalog and relation, and the name that it has there.
+    renamed_parts: HashMap<(u32, RelationId, String), String>,
     /// Views that an earlier statement has replaced, and what they read now.
-    replaced_views: HashMap<RelationId, Vec<RelationId>>,
+    replaced_views: HashMap<RelationId, Vec<Found>>,
+    /// Tables on which earlier statements have made a trigger.
+    made_triggers: Vec<RelationId>,
     /// REASSIGN OWNED in earlier statements: from whom to whom.
     reassigned: Vec<(u32, u32)>,
     /// What depends on what since an earlier statement, and how.
@@ -184,9 +189,9 @@ impl Plan {
 
     fn find_if(&mut self, name: &Name, missing_ok: bool) -> Option<RelationId> {
         match self.names.find(name) {
-            names::Found::Existing(relation) => Some(relation),
-            names::Found::Made => None,
-            names::Found::Missing => {
+            Found::Existing(relation) => Some(relation),
+            Found::Made(_) => None,
+            Found::Missing => {
                 if !missing_ok {
                     self.unseen(format!("relation \"{}\" does not exist", shown(name)));
                 }
@@ -201,6 +206,7 @@ impl Plan {
             Drop { .. }
             | DropObjects { .. }
             | DropPart { .. }
+            | DropSchemas { .. }
             | DropOwned { .. }
             | ReassignOwned { .. } => self.deletion(statement),
             AlterTable { .. }
@@ -261,7 +267,28 @@ impl Plan {
             Made(name) => self.names.make(name),
             Transaction(step) => self.transaction(step),
             Several(all) => all.iter().for_each(|one| self.statement(one)),
-            SearchPath(path) => catalog::set_search_path(path),
+            CreateSchema { name, elements } => {
+                self.names.make_schema(name);
+                // It is searched first for what is made in it.
+                let path = catalog::search_path_setting();
+                let first = name.replace('"', "\"\"");
+                let both = match path.trim().is_empty() {
+                    true => format!("\"{first}\""),
+                    false => format!("\"{first}\", {path}"),
+                };
+                catalog::set_search_path(&both);
+                elements.iter().for_each(|one| self.statement(one));
+                catalog::set_search_path(&path);
+            }
+            RenameSchema { name, to } => self.names.rename_schema(name, to),
+            SearchPath(path) => match path {
+                Some(path) => catalog::set_search_path(path),
+                None => catalog::set_search_path(&catalog::search_path_at_first()),
+            },
+            Role(role) => {
+                let role = role.clone().or_else(catalog::session_user);
+                self.names.set_role(role);
+            }
             Unseen(why) => self.unseen(why),
             Nothing => (),
         }

@@ -1,123 +1,363 @@
-//! What a name means at a point of a script: objects made, renamed, moved and dropped by earlier
-//! statements of it count.
+//! What a name means at a point of a script: objects and schemas made, renamed, moved and dropped by
+//! earlier statements of it count.
 
 use crate::ddl::Name;
 use crate::lock::RelationId;
 use crate::pg::catalog;
 use std::collections::HashMap;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
     /// It exists now.
     Existing(RelationId),
     /// It will have been made by then.
-    Made,
+    Made(Made),
     Missing,
 }
 
-/// What earlier statements have changed, by schema and name.
+/// Which of the relations made by earlier statements, whatever it is called by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Made(usize);
+
+/// What a statement has made, as far as later ones may ask.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    links: Vec<Link>,
+    /// What its query reads.
+    reads: Vec<Found>,
+    is_view: bool,
+}
+
+/// What the removal of something that was made locks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub to: RelationId,
+    pub why: String,
+    pub through: Through,
+}
+
+/// By what a relation that was made is tied to one that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Through {
+    Itself,
+    /// It is a partition of it.
+    Partition,
+    /// A foreign key.
+    Key(Key),
+}
+
+/// A foreign key that an earlier statement has made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    /// None where the server gives it one.
+    pub name: Option<String>,
+    pub columns: Vec<String>,
+}
+
+impl Key {
+    /// Whether that is its name, on a table that had that name when it was made
+    /// (`ChooseForeignKeyConstraintNameAddition` in `tablecmds.c`).
+    pub fn is_called(&self, name: &str, table: &str) -> bool {
+        match &self.name {
+            Some(own) => own == name,
+            None => {
+                let columns = self.columns.join("_");
+                name.starts_with(&format!("{table}_{columns}_fkey"))
+                    || name.ends_with(&format!("_{columns}_fkey"))
+            }
+        }
+    }
+}
+
+/// A schema, whatever it is called by now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Schema {
+    Temporary,
+    /// By the name that it has in the catalogs.
+    Existing(String),
+    Made(usize),
+}
+
+type Place = (Schema, String);
+
+/// What earlier statements have changed.
 #[derive(Clone, Default)]
 pub struct Names {
-    changed: HashMap<(String, String), Found>,
-    /// What the removal of something that was made here locks, and why.
-    links: HashMap<(String, String), Vec<(RelationId, String)>>,
+    changed: HashMap<Place, Found>,
+    /// Where what was made or moved is.
+    places: HashMap<Found, Place>,
+    made: Vec<Facts>,
+    /// What is called so by now; none where nothing is any more.
+    schemas: HashMap<String, Option<Schema>>,
+    made_schemas: usize,
+    /// The role that was set.
+    role: Option<String>,
 }
 
 const TEMPORARY: &str = "pg_temp";
+const CATALOG: &str = "pg_catalog";
 
 impl Names {
     pub fn find(&self, name: &Name) -> Found {
-        let look = |schema: &str| self.changed.get(&(schema.to_owned(), name.name.clone()));
-        let existing = || catalog::resolve_parts(name.schema.as_deref(), &name.name);
-        if self.changed.is_empty() {
-            return existing().map_or(Found::Missing, Found::Existing);
+        if self.is_unchanged() {
+            let found = catalog::resolve_parts(name.schema.as_deref(), &name.name);
+            return found.map_or(Found::Missing, Found::Existing);
         }
-        if let Some(schema) = &name.schema {
-            return match look(schema) {
-                Some(found) => *found,
-                None => existing().map_or(Found::Missing, Found::Existing),
-            };
+        match self.place_of(name) {
+            Some(place) => self.look(&place),
+            None => Found::Missing,
         }
-        // Along the search path, temporary ones first.
-        let path = std::iter::once(TEMPORARY.to_owned()).chain(catalog::search_path());
-        for schema in path {
-            match look(&schema) {
-                Some(Found::Missing) => continue,
-                Some(found) => return *found,
-                None => (),
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.changed.is_empty() && self.schemas.is_empty() && self.role.is_none()
+    }
+
+    /// Where a name leads that means something.
+    fn place_of(&self, name: &Name) -> Option<Place> {
+        let schemas = match &name.schema {
+            Some(schema) => self.schema(schema).into_iter().collect(),
+            None => self.path(),
+        };
+        let mut places = schemas
+            .into_iter()
+            .map(|schema| (schema, name.name.clone()));
+        places.find(|place| self.look(place) != Found::Missing)
+    }
+
+    fn look(&self, place: &Place) -> Found {
+        if let Some(found) = self.changed.get(place) {
+            return *found;
+        }
+        let schema = match &place.0 {
+            Schema::Temporary => TEMPORARY,
+            Schema::Existing(name) => name,
+            Schema::Made(_) => return Found::Missing,
+        };
+        catalog::resolve_parts(Some(schema), &place.1).map_or(Found::Missing, Found::Existing)
+    }
+
+    /// The schema that is called so by now.
+    pub fn schema(&self, name: &str) -> Option<Schema> {
+        match self.schemas.get(name) {
+            Some(known) => known.clone(),
+            None if name == TEMPORARY => Some(Schema::Temporary),
+            None => catalog::schema(name).map(|_| Schema::Existing(name.to_owned())),
+        }
+    }
+
+    /// The schemas that a name without one is looked up in, in their order (`recomputeNamespacePath` in
+    /// `namespace.c`).
+    fn path(&self) -> Vec<Schema> {
+        let listed = self.listed_path();
+        let is_listed = |schema: &Schema| listed.contains(schema);
+        let implied = [Schema::Temporary, Schema::Existing(CATALOG.to_owned())];
+        let mut path: Vec<Schema> = implied
+            .into_iter()
+            .filter(|schema| !is_listed(schema))
+            .collect();
+        path.extend(listed);
+        path
+    }
+
+    fn listed_path(&self) -> Vec<Schema> {
+        let usable = catalog::search_path();
+        let entries = catalog::search_path_entries();
+        let schemas = entries.into_iter().filter_map(|entry| {
+            if entry != "$user" {
+                let schema = self.schema(&entry)?;
+                // The server passes over those that this role may not use.
+                let is_other = self.role.is_some() || self.schemas.contains_key(&entry);
+                let is_usable = is_other || entry == TEMPORARY || usable.contains(&entry);
+                return is_usable.then_some(schema);
             }
-            if let Some(relation) = catalog::resolve_parts(Some(&schema), &name.name) {
-                return Found::Existing(relation);
-            }
-        }
-        Found::Missing
+            self.schema(&self.role.clone().or_else(catalog::current_user)?)
+        });
+        schemas.collect()
+    }
+
+    fn creation_place(&self, name: &Name) -> Option<Place> {
+        let schema = match (&name.schema, name.temporary) {
+            (_, true) => Schema::Temporary,
+            // Should it not exist, the statement fails.
+            (Some(schema), _) => self.schema(schema)?,
+            (None, _) => self.listed_path().into_iter().next()?,
+        };
+        Some((schema, name.name.clone()))
     }
 
     /// It is there from here on. What exists anyway stays what it is: the statement replaces it, skips it
     /// or fails.
     pub fn make(&mut self, name: &Name) {
-        let schema = match (&name.schema, name.temporary) {
-            (_, true) => TEMPORARY.to_owned(),
-            (Some(schema), _) => schema.clone(),
-            (None, _) => catalog::creation_schema().unwrap_or_default(),
-        };
-        let key = (schema, name.name.clone());
-        let exists = match self.changed.get(&key) {
-            Some(found) => *found != Found::Missing,
-            None => catalog::resolve_parts(Some(&key.0), &key.1).is_some(),
-        };
-        if !exists {
-            self.changed.insert(key, Found::Made);
+        if let Some(place) = self.creation_place(name) {
+            self.make_at(place);
         }
+    }
+
+    /// The same, in the schema that a relation is in.
+    pub fn make_beside(&mut self, relation: Found, name: &str) {
+        if let Some((schema, _)) = self.place_found(relation) {
+            self.make_at((schema, name.to_owned()));
+        }
+    }
+
+    fn make_at(&mut self, place: Place) {
+        if self.look(&place) == Found::Missing {
+            let made = Found::Made(Made(self.made.len()));
+            self.changed.insert(place.clone(), made);
+            self.places.insert(made, place);
+            self.made.push(Facts::default());
+        }
+    }
+
+    /// What is called so in the schema that a relation is in.
+    pub fn find_beside(&self, relation: Found, name: &str) -> Found {
+        match self.place_found(relation) {
+            Some((schema, _)) => self.look(&(schema, name.to_owned())),
+            None => Found::Missing,
+        }
+    }
+
+    /// Where something is by now.
+    fn place_found(&self, what: Found) -> Option<Place> {
+        match (self.places.get(&what), what) {
+            (Some(place), _) => Some(place.clone()),
+            (None, Found::Existing(relation)) => {
+                let schema = Schema::Existing(catalog::schema_of(relation)?);
+                Some((schema, catalog::bare_name(relation)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is made by that name, and reads that.
+    pub fn reads(&mut self, name: &Name, reads: Vec<Found>, is_view: bool) {
+        if let Some(facts) = self.facts_of(name) {
+            facts.reads = reads;
+            facts.is_view = is_view;
+        }
+    }
+
+    /// What something made reads.
+    pub fn read_by(&self, made: Made) -> Vec<Found> {
+        let facts = self.made.get(made.0);
+        facts.map(|facts| facts.reads.clone()).unwrap_or_default()
+    }
+
+    pub fn is_view(&self, made: Made) -> bool {
+        self.made.get(made.0).is_some_and(|facts| facts.is_view)
     }
 
     /// Dropping that, which was made here, will lock this.
-    pub fn link(&mut self, name: &Name, to: RelationId, why: &str) {
-        if let Some(schema) = self.schema_of(name) {
-            let links = self.links.entry((schema, name.name.clone())).or_default();
-            links.push((to, why.to_owned()));
+    pub fn link(&mut self, name: &Name, to: RelationId, why: &str, through: Through) {
+        if let Found::Made(made) = self.find(name) {
+            self.link_made(made, to, why, through);
         }
     }
 
-    /// What dropping that locks, where it was made here.
-    pub fn links(&mut self, name: &Name) -> Vec<(RelationId, String)> {
-        let schema = self.schema_of(name).unwrap_or_default();
-        self.links
-            .remove(&(schema, name.name.clone()))
-            .unwrap_or_default()
+    pub fn link_made(&mut self, made: Made, to: RelationId, why: &str, through: Through) {
+        if let Some(facts) = self.made.get_mut(made.0) {
+            let why = why.to_owned();
+            facts.links.push(Link { to, why, through });
+        }
+    }
+
+    /// What dropping that locks, where it was made here, as far as that is through such.
+    pub fn unlink(&mut self, name: &Name, is_meant: impl Fn(&Through) -> bool) -> Vec<Link> {
+        let Some(facts) = self.facts_of(name) else {
+            return vec![];
+        };
+        let all = std::mem::take(&mut facts.links);
+        let (gone, left) = all.into_iter().partition(|link| is_meant(&link.through));
+        facts.links = left;
+        gone
+    }
+
+    fn facts_of(&mut self, name: &Name) -> Option<&mut Facts> {
+        match self.find(name) {
+            Found::Made(made) => self.made.get_mut(made.0),
+            _ => None,
+        }
     }
 
     /// It is gone from here on.
     pub fn drop(&mut self, name: &Name) {
-        if let Some(schema) = self.schema_of(name) {
-            self.changed
-                .insert((schema, name.name.clone()), Found::Missing);
+        if let Some(place) = self.place_of(name) {
+            self.changed.insert(place, Found::Missing);
+        }
+    }
+
+    /// The same of what goes with something else.
+    pub fn drop_found(&mut self, relation: RelationId) {
+        if let Some(place) = self.place_found(Found::Existing(relation)) {
+            self.changed.insert(place, Found::Missing);
         }
     }
 
     /// It is called `to` from here on, in the schema `into`.
     pub fn rename(&mut self, name: &Name, to: &str, into: Option<&str>) {
-        let found = self.find(name);
-        if found == Found::Missing {
+        let Some(place) = self.place_of(name) else {
             return;
-        }
-        if let Some(schema) = self.schema_of(name) {
-            self.drop(name);
-            let into = into.unwrap_or(&schema).to_owned();
-            self.changed.insert((into, to.to_owned()), found);
+        };
+        let schema = match into {
+            Some(into) => self.schema(into),
+            None => Some(place.0.clone()),
+        };
+        if let Some(schema) = schema {
+            self.set(place, (schema, to.to_owned()));
         }
     }
 
-    fn schema_of(&self, name: &Name) -> Option<String> {
-        if let Some(schema) = &name.schema {
-            return Some(schema.clone());
+    /// It goes along into that schema, as the index of a table does.
+    pub fn move_along(&mut self, relation: RelationId, into: &str) {
+        let place = self.place_found(Found::Existing(relation));
+        if let (Some(place), Some(schema)) = (place, self.schema(into)) {
+            let name = place.1.clone();
+            self.set(place, (schema, name));
         }
-        let mut path = std::iter::once(TEMPORARY.to_owned()).chain(catalog::search_path());
-        path.find(
-            |schema| match self.changed.get(&(schema.clone(), name.name.clone())) {
-                Some(found) => *found != Found::Missing,
-                None => catalog::resolve_parts(Some(schema), &name.name).is_some(),
-            },
-        )
+    }
+
+    fn set(&mut self, from: Place, to: Place) {
+        let found = self.look(&from);
+        self.changed.insert(from, Found::Missing);
+        self.changed.insert(to.clone(), found);
+        self.places.insert(found, to);
+    }
+
+    pub fn make_schema(&mut self, name: &str) {
+        if self.schema(name).is_none() {
+            self.made_schemas += 1;
+            let made = Schema::Made(self.made_schemas);
+            self.schemas.insert(name.to_owned(), Some(made));
+        }
+    }
+
+    pub fn rename_schema(&mut self, name: &str, to: &str) {
+        let schema = self.schema(name);
+        self.schemas.insert(name.to_owned(), None);
+        self.schemas.insert(to.to_owned(), schema);
+    }
+
+    /// The relations that were moved into a schema, or made in it, go with it.
+    pub fn drop_schema(&mut self, name: &str) -> Vec<Found> {
+        let schema = self.schema(name);
+        self.schemas.insert(name.to_owned(), None);
+        let inside = self.changed.iter_mut();
+        let inside = inside.filter(|(place, _)| Some(&place.0) == schema.as_ref());
+        inside
+            .map(|(_, found)| std::mem::replace(found, Found::Missing))
+            .filter(|found| *found != Found::Missing)
+            .collect()
+    }
+
+    /// What dropping something made locks.
+    pub fn links_of(&self, made: Made) -> Vec<Link> {
+        let facts = self.made.get(made.0);
+        facts.map(|facts| facts.links.clone()).unwrap_or_default()
+    }
+
+    /// Whose the script's statements are from here on.
+    pub fn set_role(&mut self, role: Option<String>) {
+        self.role = role;
     }
 }

@@ -1,6 +1,7 @@
 //! Queries: the relations that they name and, where they run, those behind views.
 
 use super::Plan;
+use super::names::Found;
 use super::reach::{self, VIEW};
 use crate::ddl::Reference;
 use crate::lock::{LockMode, RelationId};
@@ -10,6 +11,9 @@ impl Plan {
     pub(super) fn query(&mut self, references: &[Reference], runs: bool) {
         for (name, mode) in references {
             let Some(relation) = self.find(name) else {
+                if runs {
+                    self.behind(self.names.find(name));
+                }
                 continue;
             };
             self.lock(relation, *mode, "named in the query");
@@ -21,11 +25,30 @@ impl Plan {
     }
 
     /// What the rules of a view, or of a materialized view, read: those that it has by then.
-    pub(super) fn read_by_rules(&self, view: RelationId) -> Vec<RelationId> {
-        match self.replaced_views.get(&view) {
-            Some(read) => read.clone(),
-            None => depend::read_by_rules(view),
+    pub(super) fn read_by_rules(&self, view: Found) -> Vec<Found> {
+        match view {
+            Found::Existing(view) => match self.replaced_views.get(&view) {
+                Some(read) => read.clone(),
+                None => depend::read_by_rules(view)
+                    .into_iter()
+                    .map(Found::Existing)
+                    .collect(),
+            },
+            Found::Made(view) => self.names.read_by(view),
+            Found::Missing => vec![],
         }
+    }
+
+    /// The same of what a query names, for when it is read itself.
+    pub(super) fn reads(&self, references: &[Reference]) -> Vec<Found> {
+        let mut reads = vec![];
+        for (name, _) in references {
+            let found = self.names.find(name);
+            if found != Found::Missing && !reads.contains(&found) {
+                reads.push(found);
+            }
+        }
+        reads
     }
 
     /// What a view reads is locked when a query on it is rewritten.
@@ -33,11 +56,27 @@ impl Plan {
         if reach::kind(relation) != VIEW {
             return;
         }
-        for read in self.read_by_rules(relation) {
-            let why = format!("read by the view {}", reach::name(relation));
-            self.lock(read, LockMode::AccessShare, why);
-            self.set_off(read, false);
-            self.behind_view(read, LockMode::AccessShare);
+        self.behind(Found::Existing(relation));
+    }
+
+    fn behind(&mut self, view: Found) {
+        for read in self.read_by_rules(view) {
+            match read {
+                Found::Existing(read) => {
+                    self.lock(read, LockMode::AccessShare, read_by_view(view));
+                    self.set_off(read, false);
+                    self.behind_view(read, LockMode::AccessShare);
+                }
+                read => self.behind(read),
+            }
         }
+    }
+}
+
+/// Why something is locked that a view reads.
+pub fn read_by_view(view: Found) -> String {
+    match view {
+        Found::Existing(view) => format!("read by the view {}", reach::name(view)),
+        _ => "read by a view that was made before".into(),
     }
 }

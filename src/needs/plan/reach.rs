@@ -2,7 +2,8 @@
 
 use super::Plan;
 use super::deletion::whole;
-use crate::ddl::Address;
+use super::names::Found;
+use crate::ddl::{Address, Name, Part};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, catalog as class};
 use crate::pg::{catalog, inheritance, wait};
@@ -82,7 +83,47 @@ pub fn name(relation: RelationId) -> String {
     catalog::name(relation)
 }
 
+/// The catalog that has the names of such parts.
+pub fn class_of(part: Part) -> u32 {
+    match part {
+        Part::Column => class::CLASS,
+        Part::Constraint => class::CONSTRAINT,
+        Part::Trigger => class::TRIGGER,
+        Part::Rule => class::REWRITE,
+        Part::Policy => class::POLICY,
+    }
+}
+
 impl Plan {
+    /// What is called so on a relation at this point of the script, of those that exist now.
+    pub(super) fn named(&self, class: u32, relation: RelationId, name: &str) -> Option<Address> {
+        depend::named(class, relation, self.first_name(class, relation, name))
+    }
+
+    /// The same of a column.
+    pub(super) fn column(&self, relation: RelationId, name: &str) -> Option<catalog::Column> {
+        catalog::column(relation, self.first_name(class::CLASS, relation, name))
+    }
+
+    fn first_name<'a>(&'a self, class: u32, relation: RelationId, name: &'a str) -> &'a str {
+        let key = (class, relation, name.to_owned());
+        self.renamed_parts.get(&key).map_or(name, String::as_str)
+    }
+
+    /// A part of a relation is called `to` from here on, in those too that inherit it.
+    pub(super) fn part_is_called(&mut self, part: Part, table: &Name, name: &str, to: &str) {
+        let Found::Existing(relation) = self.names.find(table) else {
+            return;
+        };
+        let class = class_of(part);
+        for member in family(relation, table.only) {
+            let first = self.first_name(class, member, name).to_owned();
+            self.renamed_parts.remove(&(class, member, name.to_owned()));
+            self.renamed_parts
+                .insert((class, member, to.to_owned()), first);
+        }
+    }
+
     /// All members, and each that is not the first because it inherits.
     pub(super) fn lock_family(
         &mut self,

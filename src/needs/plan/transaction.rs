@@ -5,7 +5,7 @@
 
 use super::Plan;
 use super::foreign_key::MadeKey;
-use super::names::Names;
+use super::names::{Found, Names};
 use crate::ddl::{Address, Transaction};
 use crate::lock::RelationId;
 use crate::pg::catalog;
@@ -20,7 +20,9 @@ pub struct Saved {
     made_keys: Vec<MadeKey>,
     parted: Vec<(RelationId, RelationId)>,
     lost_columns: Vec<(RelationId, String)>,
-    replaced_views: HashMap<RelationId, Vec<RelationId>>,
+    renamed_parts: HashMap<(u32, RelationId, String), String>,
+    replaced_views: HashMap<RelationId, Vec<Found>>,
+    made_triggers: Vec<RelationId>,
     made: Vec<(Address, Address, u8)>,
     reassigned: Vec<(u32, u32)>,
     search_path: String,
@@ -76,7 +78,9 @@ impl Plan {
             made_keys: self.made_keys.clone(),
             parted: self.parted.clone(),
             lost_columns: self.lost_columns.clone(),
+            renamed_parts: self.renamed_parts.clone(),
             replaced_views: self.replaced_views.clone(),
+            made_triggers: self.made_triggers.clone(),
             made: self.made.clone(),
             reassigned: self.reassigned.clone(),
             search_path: catalog::search_path_setting(),
@@ -88,7 +92,9 @@ impl Plan {
         self.made_keys = saved.made_keys;
         self.parted = saved.parted;
         self.lost_columns = saved.lost_columns;
+        self.renamed_parts = saved.renamed_parts;
         self.replaced_views = saved.replaced_views;
+        self.made_triggers = saved.made_triggers;
         self.made = saved.made;
         self.reassigned = saved.reassigned;
         catalog::set_search_path(&saved.search_path);

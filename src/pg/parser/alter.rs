@@ -1,9 +1,9 @@
 //! ALTER and RENAME.
 
-use super::{create, drop, node, other, query, rewrite};
+use super::{create, drop, node, other, query, rewrite, types};
 use crate::ddl::{Alter, Kind, Name, Part, Statement, Triggers};
 use crate::lock::LockMode;
-use crate::pg::compat;
+use crate::pg::{catalog, compat};
 use pgrx::pg_sys::{self, AlterTableType as at, ObjectType::*};
 
 /// # Safety
@@ -143,9 +143,19 @@ pub unsafe fn rename(statement: &pg_sys::RenameStmt) -> Statement {
                 part,
                 table: node::name(statement.relation),
                 name: node::string(statement.subname).unwrap_or_default(),
+                to,
             };
         }
+        if statement.renameType == OBJECT_SCHEMA {
+            let name = node::string(statement.subname).unwrap_or_default();
+            types::rename_schema(&name, &to);
+            return Statement::RenameSchema { name, to };
+        }
+        if statement.renameType == OBJECT_DOMAIN {
+            types::rename(statement.object.cast(), Some(&to), None);
+        }
         if statement.renameType == OBJECT_TYPE {
+            types::rename(statement.object.cast(), Some(&to), None);
             return match node::name_of_list(statement.object.cast()) {
                 Some(name) => Statement::Rename {
                     kind: Kind::CompositeType,
@@ -183,7 +193,11 @@ pub unsafe fn schema(statement: &pg_sys::AlterObjectSchemaStmt) -> Statement {
             }
             _ => (statement.object, None),
         };
-        match drop::address(statement.objectType, object) {
+        let address = drop::address(statement.objectType, object);
+        if name.is_some() {
+            types::rename(statement.object.cast(), None, Some(&schema));
+        }
+        match address {
             Some(object) => Statement::MoveObject {
                 object,
                 name,
@@ -269,6 +283,8 @@ pub unsafe fn domain(statement: &pg_sys::AlterDomainStmt) -> Statement {
         let not_valid = node::is(statement.def, pg_sys::NodeTag::T_Constraint)
             && (*statement.def.cast::<pg_sys::Constraint>()).skip_validation;
         match statement.subtype as u8 {
+            // It is not null already: nothing is looked at.
+            b'O' if catalog::is_not_null(domain) => Statement::Nothing,
             b'O' | b'V' => Statement::AlterDomain {
                 domain,
                 drops: None,

@@ -1,6 +1,6 @@
 //! CREATE of what is, or hangs on, a relation.
 
-use super::{node, other, query, rewrite};
+use super::{node, other, query, rewrite, types};
 use crate::ddl::{Address, Column, Constraint, CreateTable, IndexKey, IndexShape, Name, Statement};
 use crate::pg::compat::{self, unbound};
 use pgrx::pg_sys::{self, ConstrType::*, NodeTag::*};
@@ -289,6 +289,7 @@ pub unsafe fn column(definition: &pg_sys::ColumnDef) -> Column {
             has_default,
             references: query::references(&defaults),
             rewrites: is_computed
+                || types::is_made_with_constraints(definition.typeName)
                 || is_serial(definition.typeName)
                 || type_id.is_some_and(rewrite::has_constraints),
             constraints: parts
@@ -396,6 +397,8 @@ pub unsafe fn owner(options: *mut pg_sys::List) -> Option<Name> {
 pub unsafe fn composite(statement: &pg_sys::CompositeTypeStmt) -> Statement {
     // SAFETY: as promised.
     unsafe {
+        let name = node::name(statement.typevar);
+        types::make(name.schema.into_iter().chain([name.name]).collect(), false);
         let columns = node::elements::<pg_sys::ColumnDef>(statement.coldeflist);
         Statement::CreateType {
             name: node::name(statement.typevar),
@@ -403,6 +406,21 @@ pub unsafe fn composite(statement: &pg_sys::CompositeTypeStmt) -> Statement {
                 .filter_map(|column| node::type_id((*column).typeName))
                 .collect(),
         }
+    }
+}
+
+/// # Safety
+/// A raw parse tree.
+pub unsafe fn domain(statement: &pg_sys::CreateDomainStmt) -> Statement {
+    // SAFETY: as promised.
+    unsafe {
+        let mut constraints = node::elements::<pg_sys::Constraint>(statement.constraints);
+        let is_constrained = constraints
+            .any(|one| matches!((*one).contype, CONSTR_CHECK | CONSTR_NOTNULL))
+            || types::is_made_with_constraints(statement.typeName)
+            || node::type_id(statement.typeName).is_some_and(rewrite::has_constraints);
+        types::make(node::strings(statement.domainname), is_constrained);
+        Statement::Nothing
     }
 }
 
@@ -477,19 +495,14 @@ unsafe fn search_path(options: *mut pg_sys::List) -> Option<String> {
 pub unsafe fn schema(statement: &pg_sys::CreateSchemaStmt) -> Statement {
     // SAFETY: the elements are statements, without RawStmt.
     unsafe {
-        let schema = node::string(statement.schemaname);
+        let schema =
+            node::string(statement.schemaname).or_else(|| node::role_name(statement.authrole));
         let elements = node::elements::<pg_sys::Node>(statement.schemaElts);
-        let mut all: Vec<Statement> = elements.map(|tree| super::statement(tree)).collect();
-        // What is made in it must not be looked up along the search path.
-        for made in &mut all {
-            let name = match made {
-                Statement::CreateTable(table) => &mut table.name,
-                Statement::CreateView { name, .. } | Statement::CreateSequence { name, .. } => name,
-                _ => continue,
-            };
-            name.schema = name.schema.take().or_else(|| schema.clone());
+        let elements = elements.map(|tree| super::statement(tree)).collect();
+        match schema {
+            Some(name) => Statement::CreateSchema { name, elements },
+            None => Statement::Several(elements),
         }
-        Statement::Several(all)
     }
 }
 

@@ -33,6 +33,12 @@ pub unsafe fn drop(statement: &pg_sys::DropStmt) -> Statement {
                 .collect();
             return Statement::Several(all);
         }
+        if statement.removeType == OBJECT_SCHEMA {
+            return Statement::DropSchemas {
+                names: node::strings(statement.objects),
+                cascade,
+            };
+        }
         let objects = node::elements::<pg_sys::Node>(statement.objects);
         Statement::DropObjects {
             objects: objects
@@ -136,7 +142,7 @@ pub unsafe fn address(kind: Type, object: *mut pg_sys::Node) -> Option<Address> 
         let (class, oid) = match kind {
             OBJECT_TYPE | OBJECT_DOMAIN => (
                 pg_sys::TypeRelationId,
-                pg_sys::LookupTypeNameOid(std::ptr::null_mut(), object.cast(), true),
+                node::type_id(object.cast()).map_or(pg_sys::InvalidOid, pg_sys::Oid::from_u32),
             ),
             OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE | OBJECT_AGGREGATE => (
                 pg_sys::ProcedureRelationId,

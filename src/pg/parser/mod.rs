@@ -10,6 +10,7 @@ mod node;
 mod other;
 mod query;
 mod rewrite;
+mod types;
 
 use crate::ddl::Statement;
 use crate::pg::text;
@@ -24,11 +25,12 @@ pub struct Parsed {
     pub tag_of_ddl: Option<String>,
 }
 
-/// The statements of a text, in their order.
+/// The statements of a text, in their order. What one names besides relations is looked up when it is its
+/// turn, with the search path as it is then.
 ///
 /// # Errors
 /// Raises 42601 and what else the parser does, with the position in that text.
-pub fn parse(source: &str) -> Vec<Parsed> {
+pub fn parse(source: &str) -> impl Iterator<Item = Parsed> {
     let parsed = |tree: *mut pg_sys::Node| {
         // SAFETY: fresh from the parser.
         unsafe {
@@ -40,7 +42,11 @@ pub fn parse(source: &str) -> Vec<Parsed> {
             }
         }
     };
-    raw(source).into_iter().map(parsed).collect()
+    let script = types::Script::begin();
+    raw(source).into_iter().map(move |tree| {
+        let _ = &script;
+        parsed(tree)
+    })
 }
 
 /// The parse trees of a text.
@@ -151,6 +157,17 @@ unsafe fn seen(tree: *mut pg_sys::Node) -> Statement {
                 let contents: &pg_sys::AlterExtensionContentsStmt = &*tree.cast();
                 other::describe(contents.objtype, contents.object)
             }
+            T_CreateDomainStmt => create::domain(&*tree.cast()),
+            T_CreateEnumStmt => {
+                let made: &pg_sys::CreateEnumStmt = &*tree.cast();
+                types::make(node::strings(made.typeName), false);
+                Statement::Nothing
+            }
+            T_CreateRangeStmt => {
+                let made: &pg_sys::CreateRangeStmt = &*tree.cast();
+                types::make(node::strings(made.typeName), false);
+                Statement::Nothing
+            }
             T_CompositeTypeStmt => create::composite(&*tree.cast()),
             T_CreateSchemaStmt => create::schema(&*tree.cast()),
             T_CreatePublicationStmt => create::publication(&*tree.cast()),
@@ -172,6 +189,7 @@ unsafe fn seen(tree: *mut pg_sys::Node) -> Statement {
             T_CopyStmt => other::copy(&*tree.cast()),
             T_ExplainStmt => other::explain(&*tree.cast()),
             T_VariableSetStmt => other::set(&*tree.cast()),
+            T_DiscardStmt => other::discard(&*tree.cast()),
             T_PrepareStmt => other::prepare(&*tree.cast()),
             T_DeclareCursorStmt => other::declare(&*tree.cast()),
             T_SelectStmt => query::select(&mut *tree.cast()),

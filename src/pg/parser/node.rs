@@ -1,7 +1,8 @@
 //! Parts of parse trees as owned values.
 
+use super::types;
 use crate::ddl::Name;
-use crate::pg::text;
+use crate::pg::{catalog, text};
 use pgrx::pg_sys;
 use std::ffi::c_char;
 
@@ -97,13 +98,12 @@ pub unsafe fn name_and_part(list: *mut pg_sys::List) -> Option<(Name, String)> {
     Some((name, part))
 }
 
-/// A relation named by a constant, as `regclass` reads it.
+/// The text of a constant in quotes.
 ///
 /// # Safety
 /// Null or a raw expression.
-pub unsafe fn name_in_constant(constant: *mut pg_sys::Node) -> Option<Name> {
-    // SAFETY: a constant's value is tagged as what it is; the identifiers are split in a copy that the
-    // list's elements point into.
+pub unsafe fn constant(constant: *mut pg_sys::Node) -> Option<String> {
+    // SAFETY: a constant's value is tagged as what it is.
     unsafe {
         if !is(constant, pg_sys::NodeTag::T_A_Const) {
             return None;
@@ -113,22 +113,24 @@ pub unsafe fn name_in_constant(constant: *mut pg_sys::Node) -> Option<Name> {
         if (*constant).isnull || !is(value, pg_sys::NodeTag::T_String) {
             return None;
         }
-        let copy = pg_sys::pstrdup((*value.cast::<pg_sys::String>()).sval);
-        let mut list: *mut pg_sys::List = std::ptr::null_mut();
-        if !pg_sys::SplitIdentifierString(copy, b'.' as _, &mut list) {
-            return None;
-        }
-        let mut parts: Vec<String> = elements::<c_char>(list)
-            .filter_map(|part| string(part))
-            .collect();
-        let name = parts.pop()?;
-        Some(Name {
-            name,
-            schema: parts.pop(),
-            only: false,
-            temporary: false,
-        })
+        string((*value.cast::<pg_sys::String>()).sval)
     }
+}
+
+/// A relation named by a constant, as `regclass` reads it.
+///
+/// # Safety
+/// Null or a raw expression.
+pub unsafe fn name_in_constant(constant: *mut pg_sys::Node) -> Option<Name> {
+    // SAFETY: as promised.
+    let mut parts = catalog::identifiers(&unsafe { self::constant(constant) }?, b'.')?;
+    let name = parts.pop()?;
+    Some(Name {
+        name,
+        schema: parts.pop(),
+        only: false,
+        temporary: false,
+    })
 }
 
 /// Whether a node is of that type.
@@ -148,8 +150,11 @@ pub unsafe fn type_id(name: *const pg_sys::TypeName) -> Option<u32> {
     if name.is_null() {
         return None;
     }
-    // SAFETY: looks it up, which takes no lock on relations.
-    let oid = unsafe { pg_sys::LookupTypeNameOid(std::ptr::null_mut(), name, true) };
+    // SAFETY: as promised; looks it up, which takes no lock on relations.
+    let oid = unsafe {
+        let name = types::current(name)?;
+        pg_sys::LookupTypeNameOid(std::ptr::null_mut(), name, true)
+    };
     (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
 }
 
@@ -164,6 +169,18 @@ pub unsafe fn role(role: *const pg_sys::RoleSpec) -> Option<u32> {
     // SAFETY: a catalog look-up.
     let oid = unsafe { pg_sys::get_rolespec_oid(role, true) };
     (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
+}
+
+/// The name of the role meant, if it exists.
+///
+/// # Safety
+/// Null or a role.
+pub unsafe fn role_name(role: *const pg_sys::RoleSpec) -> Option<String> {
+    // SAFETY: as promised; a catalog look-up that answers null for an unknown OID.
+    unsafe {
+        let role = self::role(role)?;
+        string(pg_sys::GetUserNameFromId(pg_sys::Oid::from_u32(role), true))
+    }
 }
 
 /// The option of that name: none if it is not there; on if it has no value.

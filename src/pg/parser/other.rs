@@ -231,14 +231,20 @@ pub unsafe fn transaction(statement: &pg_sys::TransactionStmt) -> Statement {
     })
 }
 
-/// SET search_path.
+/// SET and RESET, of what decides which relation a name means.
 ///
 /// # Safety
 /// A raw parse tree.
 pub unsafe fn set(statement: &pg_sys::VariableSetStmt) -> Statement {
+    use pg_sys::VariableSetKind::*;
     // SAFETY: as promised; ExtractSetVariableArgs makes the value that SET gives.
     unsafe {
-        if node::string(statement.name).as_deref() == Some("check_function_bodies") {
+        let value = || {
+            let value = pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
+            node::string(value)
+        };
+        let name = node::string(statement.name).map(|name| name.to_lowercase());
+        if name.as_deref() == Some("check_function_bodies") {
             // Whether the bodies of functions further down in the script are looked into.
             let value = pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
             let mut is_on = false;
@@ -246,10 +252,30 @@ pub unsafe fn set(statement: &pg_sys::VariableSetStmt) -> Statement {
                 catalog::set_checks_of_bodies(is_on);
             }
         }
-        match search_path(statement) {
-            Some(path) => Statement::SearchPath(path),
-            None => Statement::Nothing,
+        match (statement.kind, name.as_deref()) {
+            (VAR_RESET_ALL, _) => Statement::SearchPath(None),
+            (VAR_SET_CURRENT, _) => Statement::Nothing,
+            (VAR_SET_VALUE, Some("search_path")) => match search_path(statement) {
+                Some(path) => Statement::SearchPath(Some(path)),
+                None => Statement::Nothing,
+            },
+            (_, Some("search_path")) => Statement::SearchPath(None),
+            (VAR_SET_VALUE, Some("role" | "session_authorization")) => {
+                Statement::Role(value().filter(|role| role != "none"))
+            }
+            (_, Some("role" | "session_authorization")) => Statement::Role(None),
+            _ => Statement::Nothing,
         }
+    }
+}
+
+/// DISCARD ALL resets all that there is.
+pub fn discard(statement: &pg_sys::DiscardStmt) -> Statement {
+    match statement.target {
+        pg_sys::DiscardMode::DISCARD_ALL => {
+            Statement::Several(vec![Statement::SearchPath(None), Statement::Role(None)])
+        }
+        _ => Statement::Nothing,
     }
 }
 

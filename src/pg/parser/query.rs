@@ -4,6 +4,7 @@ use super::node;
 use crate::ddl::{Name, Reference, Statement};
 use crate::lock::LockMode;
 use crate::pg::compat::unbound;
+use crate::pg::{catalog, depend};
 use pgrx::pg_sys::{self, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -29,8 +30,17 @@ pub unsafe fn select(statement: &mut pg_sys::SelectStmt) -> Statement {
         }
         let into = (*first).intoClause;
         let tree = std::ptr::from_mut(statement).cast();
+        let mut finder = Finder::default();
+        finder.visit(tree);
+        let query = Statement::Query {
+            references: finder.found,
+            runs: true,
+        };
         match into.is_null() {
-            true => query(tree, true),
+            true => match finder.search_path {
+                Some(path) => Statement::Several(vec![query, Statement::SearchPath(Some(path))]),
+                None => query,
+            },
             false => Statement::CreateTableAs {
                 name: node::name((*into).rel),
                 references: references(&[tree]),
@@ -88,8 +98,10 @@ struct Finder {
     found: Vec<Reference>,
     /// Names that WITH gives here.
     with: Vec<String>,
-    /// What the relations named here are locked with.
-    mode: Option<LockMode>,
+    /// The next SELECT is in the FROM of one whose FOR UPDATE, or the like, reaches into it.
+    is_locked: bool,
+    /// What `set_config` makes the search path.
+    search_path: Option<String>,
 }
 
 impl Finder {
@@ -105,15 +117,16 @@ impl Finder {
             match (*tree).type_ {
                 T_RangeVar => {
                     let name = node::name(tree.cast());
-                    self.add(name, self.mode.unwrap_or(LockMode::AccessShare));
+                    self.add(name, LockMode::AccessShare);
                     return;
                 }
+                // Looked into by what it belongs to.
+                T_WithClause => return,
                 T_SelectStmt => {
                     let select: &pg_sys::SelectStmt = &*tree.cast();
+                    let is_locked = std::mem::take(&mut self.is_locked);
                     self.scope(select.withClause);
-                    for locking in node::elements::<pg_sys::LockingClause>(select.lockingClause) {
-                        self.locking(locking, select.fromClause);
-                    }
+                    self.locking(select, is_locked);
                     if !select.intoClause.is_null() {
                         // The walker would take its target for a relation that is read.
                         let mut copy = *select;
@@ -125,8 +138,10 @@ impl Finder {
                 }
                 // A rule may notify.
                 T_NotifyStmt => return,
-                T_FuncCall => self.sequence(&*tree.cast()),
-                T_TypeCast => self.regclass(&*tree.cast()),
+                T_FuncCall => {
+                    self.sequence(&*tree.cast());
+                    self.setting(&*tree.cast());
+                }
                 T_InsertStmt => {
                     let insert: &pg_sys::InsertStmt = &*tree.cast();
                     self.target(insert.relation);
@@ -163,6 +178,9 @@ impl Finder {
         }
     }
 
+    /// The queries of WITH, and their names from here on. Without RECURSIVE each knows only those before it:
+    /// its own name means a relation there.
+    ///
     /// # Safety
     /// Null or a WITH clause.
     unsafe fn scope(&mut self, with: *mut pg_sys::WithClause) {
@@ -171,9 +189,18 @@ impl Finder {
         }
         // SAFETY: as promised.
         unsafe {
-            let tables = node::elements::<pg_sys::CommonTableExpr>((*with).ctes);
-            self.with
-                .extend(tables.filter_map(|table| node::string((*table).ctename)));
+            let tables: Vec<*mut pg_sys::CommonTableExpr> = node::elements((*with).ctes).collect();
+            let names = tables.iter().map(|table| node::string((**table).ctename));
+            let names: Vec<String> = names.map(Option::unwrap_or_default).collect();
+            if (*with).recursive {
+                self.with.extend(names.iter().cloned());
+            }
+            for (table, name) in tables.into_iter().zip(names) {
+                self.visit((*table).ctequery);
+                if !(*with).recursive {
+                    self.with.push(name);
+                }
+            }
         }
     }
 
@@ -187,7 +214,7 @@ impl Finder {
         }
     }
 
-    /// A sequence that `nextval` and its like are given as a constant.
+    /// A sequence that `nextval` and its like are given as a constant, or as that of a column.
     ///
     /// # Safety
     /// A raw function call.
@@ -201,78 +228,95 @@ impl Finder {
             let mut argument = node::elements::<pg_sys::Node>(call.args)
                 .next()
                 .unwrap_or(std::ptr::null_mut());
-            if node::is(argument, T_TypeCast) {
+            while node::is(argument, T_TypeCast) {
                 argument = (*argument.cast::<pg_sys::TypeCast>()).arg;
             }
-            if let Some(name) = node::name_in_constant(argument) {
-                let mode = match name.name.as_str() {
-                    "currval" => LockMode::AccessShare,
-                    _ => LockMode::RowExclusive,
-                };
-                self.found.push((name, mode));
+            let name = match node::is(argument, T_FuncCall) {
+                true => sequence_of_column(&*argument.cast()),
+                false => node::name_in_constant(argument),
+            };
+            self.found
+                .extend(name.map(|name| (name, LockMode::RowExclusive)));
+        }
+    }
+
+    /// A search path that `set_config` is given as a constant.
+    ///
+    /// # Safety
+    /// A raw function call.
+    unsafe fn setting(&mut self, call: &pg_sys::FuncCall) {
+        // SAFETY: as promised.
+        unsafe {
+            if node::strings(call.funcname).pop().as_deref() != Some("set_config") {
+                return;
+            }
+            let mut arguments = node::elements::<pg_sys::Node>(call.args);
+            let setting = arguments.next().and_then(|one| node::constant(one));
+            if setting.is_some_and(|name| name.eq_ignore_ascii_case("search_path")) {
+                self.search_path = arguments.next().and_then(|one| node::constant(one));
             }
         }
     }
 
-    /// A constant cast to `regclass`.
+    /// FOR UPDATE and the like: what FROM names is locked so, subqueries of it included.
     ///
     /// # Safety
-    /// A raw cast.
-    unsafe fn regclass(&mut self, cast: &pg_sys::TypeCast) {
+    /// A raw parse tree.
+    unsafe fn locking(&mut self, select: &pg_sys::SelectStmt, is_locked: bool) {
         // SAFETY: as promised.
         unsafe {
-            let is_regclass =
-                node::strings((*cast.typeName).names).pop().as_deref() == Some("regclass");
-            if is_regclass && let Some(name) = node::name_in_constant(cast.arg) {
-                self.found.push((name, LockMode::AccessShare));
+            let mut all = is_locked;
+            let mut named = vec![];
+            for locking in node::elements::<pg_sys::LockingClause>(select.lockingClause) {
+                let only: Vec<String> = node::elements::<pg_sys::RangeVar>((*locking).lockedRels)
+                    .filter_map(|named| node::string((*named).relname))
+                    .collect();
+                all |= only.is_empty();
+                named.extend(only);
             }
-        }
-    }
-
-    /// FOR UPDATE and the like.
-    ///
-    /// # Safety
-    /// Parts of one SELECT.
-    unsafe fn locking(&mut self, locking: *mut pg_sys::LockingClause, from: *mut pg_sys::List) {
-        // SAFETY: as promised.
-        unsafe {
-            let only: Vec<String> = node::elements::<pg_sys::RangeVar>((*locking).lockedRels)
-                .filter_map(|named| node::string((*named).relname))
-                .collect();
-            for item in node::elements::<pg_sys::Node>(from) {
-                self.lock_rows(item, &only);
+            if all || !named.is_empty() {
+                for item in node::elements::<pg_sys::Node>(select.fromClause) {
+                    self.lock_rows(item, (!all).then_some(&named));
+                }
             }
         }
     }
 
     /// # Safety
     /// An item of FROM.
-    unsafe fn lock_rows(&mut self, item: *mut pg_sys::Node, only: &[String]) {
+    unsafe fn lock_rows(&mut self, item: *mut pg_sys::Node, only: Option<&Vec<String>>) {
         // SAFETY: as promised.
         unsafe {
+            let is_meant = |alias: *mut pg_sys::Alias, name: &str| {
+                let alias = alias.as_ref();
+                let called = alias.and_then(|alias| node::string(alias.aliasname));
+                let called = called.unwrap_or_else(|| name.to_owned());
+                only.is_none_or(|only| only.contains(&called))
+            };
             match (*item).type_ {
                 T_RangeVar => {
                     let range: *mut pg_sys::RangeVar = item.cast();
                     let name = node::name(range);
-                    let alias = (*range).alias;
-                    let called = match alias.is_null() {
-                        true => name.name.clone(),
-                        false => node::string((*alias).aliasname).unwrap_or_default(),
-                    };
-                    if only.is_empty() || only.contains(&called) {
+                    if is_meant((*range).alias, &name.name) {
                         self.add(name, LockMode::RowShare);
                     }
+                }
+                T_RangeTableSample => {
+                    let sample: *mut pg_sys::RangeTableSample = item.cast();
+                    self.lock_rows((*sample).relation, only);
                 }
                 T_JoinExpr => {
                     let join: *mut pg_sys::JoinExpr = item.cast();
                     self.lock_rows((*join).larg, only);
                     self.lock_rows((*join).rarg, only);
                 }
-                T_RangeSubselect if only.is_empty() => {
+                T_RangeSubselect => {
                     let sub: *mut pg_sys::RangeSubselect = item.cast();
-                    let before = self.mode.replace(LockMode::RowShare);
-                    self.visit((*sub).subquery);
-                    self.mode = before;
+                    if is_meant((*sub).alias, "") {
+                        self.is_locked = true;
+                        self.visit((*sub).subquery);
+                        self.is_locked = false;
+                    }
                 }
                 _ => (),
             }
@@ -284,6 +328,32 @@ impl Finder {
         if !is_with {
             self.found.push((name, mode));
         }
+    }
+}
+
+/// The sequence of a column that `pg_get_serial_sequence` is given as constants, if it has one now.
+///
+/// # Safety
+/// A raw function call.
+unsafe fn sequence_of_column(call: &pg_sys::FuncCall) -> Option<Name> {
+    // SAFETY: as promised.
+    unsafe {
+        let name = node::strings(call.funcname).pop();
+        if name.as_deref() != Some("pg_get_serial_sequence") {
+            return None;
+        }
+        let mut arguments = node::elements::<pg_sys::Node>(call.args);
+        let table = node::name_in_constant(arguments.next()?)?;
+        let column = node::constant(arguments.next()?)?;
+        let table = catalog::resolve_parts(table.schema.as_deref(), &table.name)?;
+        let column = catalog::column(table, &column)?;
+        let sequence = *depend::owned_sequences(table, Some(column.number)).first()?;
+        Some(Name {
+            schema: catalog::schema_of(sequence),
+            name: catalog::bare_name(sequence)?,
+            only: false,
+            temporary: false,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether ALTER TABLE would have to write the table anew.
 
-use super::node;
+use super::{node, types};
 use crate::ddl::Name;
 use crate::pg::{catalog, functions};
 use pgrx::pg_sys::{self, NodeTag::*};
@@ -69,11 +69,14 @@ pub unsafe fn by_type(
     let Some(old) = catalog::resolve_parts(table.schema.as_deref(), &table.name)
         .and_then(|relation| catalog::column(relation, column))
     else {
-        return false;
+        // An earlier statement may have given it that name.
+        return true;
     };
     // SAFETY: as promised. The new type exists, or it would rewrite nothing that exists now.
     unsafe {
-        let Some(type_id) = node::type_id(type_name) else {
+        let (Some(type_id), Some(type_name)) =
+            (node::type_id(type_name), types::current(type_name))
+        else {
             return true;
         };
         let mut new_type = pg_sys::InvalidOid;
