@@ -206,6 +206,8 @@ pub enum Statement {
     /// DROP of other objects that exist now.
     DropObjects {
         objects: Vec<Address>,
+        /// Some of them do not, but may by then.
+        has_made: bool,
         cascade: bool,
     },
     DropPart {

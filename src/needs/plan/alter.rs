@@ -196,6 +196,15 @@ impl Plan {
                 let table = name.name.clone();
                 self.unlink(name, |key| key.is_called(constraint, &table));
             }
+            Alter::ValidateConstraint(constraint) => {
+                let table = name.name.clone();
+                for link in self.names.links(name) {
+                    if matches!(&link.through, Through::Key(key) if key.is_called(constraint, &table))
+                    {
+                        self.read_for_key(link.to, "read to check the foreign key");
+                    }
+                }
+            }
             Alter::DropColumn { column, .. } => {
                 self.unlink(name, |key| key.columns.contains(column));
             }
@@ -293,7 +302,9 @@ impl Plan {
                 // Partitions have it where their parent has, and are asked for it where only their parent is
                 // to get it (`ATPrepSetNotNull`).
                 let is_partitioned = reach::kind(relation) == PARTITIONED;
-                let has_it = self.column(relation, column).is_some_and(|found| found.not_null);
+                let has_it = self
+                    .column(relation, column)
+                    .is_some_and(|found| found.not_null);
                 if !is_partitioned || !has_it {
                     self.lock_family(relation, only && !is_partitioned, level, "altered");
                 }
@@ -380,6 +391,7 @@ impl Plan {
             Alter::Inherit(parent) => {
                 if let Some(parent) = self.find(parent) {
                     self.lock(parent, ShareUpdateExclusive, "to be inherited from");
+                    self.parted.retain(|pair| *pair != (relation, parent));
                     let (child, parent) =
                         (whole(class::CLASS, relation), whole(class::CLASS, parent));
                     self.made.push((child, parent, NORMAL));
@@ -546,6 +558,8 @@ impl Plan {
         cascade: bool,
     ) {
         let Some(found) = self.column_by_then(relation, column) else {
+            // It may have been made before, with a foreign key.
+            drop(self.remove_made_keys_with(relation, column));
             return;
         };
         let mut losers = vec![(relation, found)];
@@ -573,7 +587,7 @@ impl Plan {
             part: found.number.into(),
         };
         for (table, _) in &losers {
-            self.remove_made_keys_with(*table, column);
+            drop(self.remove_made_keys_with(*table, column));
             if cascade {
                 self.remove_made_keys_to(*table);
             }
@@ -622,6 +636,14 @@ impl Plan {
     ) {
         for member in self.lock_family(relation, only, level, "altered") {
             let Some(found) = self.column(member, column) else {
+                // It was made before.
+                if rewrites {
+                    self.rewrite(member, AccessExclusive);
+                }
+                for key in self.remove_made_keys_with(member, column) {
+                    self.check(member, key.to);
+                    self.made_keys.push(key);
+                }
                 continue;
             };
             if rewrites {
@@ -872,9 +894,6 @@ impl Plan {
             }
             targets.push(address);
         }
-        if targets.is_empty() {
-            self.drop_made_key(relation, name, cascade);
-        }
         self.delete(targets, cascade);
     }
 
@@ -927,6 +946,7 @@ impl Plan {
         let default = reach::default_partition(parent);
         let found = self.find(partition);
         if let Some(partition) = found {
+            self.parted.retain(|pair| *pair != (partition, parent));
             self.made.push((
                 whole(class::CLASS, partition),
                 whole(class::CLASS, parent),

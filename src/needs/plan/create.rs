@@ -31,7 +31,7 @@ impl Plan {
                 if let Some(relation) = self.find(table) {
                     let only = !row || reach::kind(relation) != PARTITIONED;
                     self.lock_family(relation, only, ShareRowExclusive, "gets a trigger");
-                    self.made_triggers.push(relation);
+                    self.made_triggers.push((relation, *function));
                     if let Some(function) = function {
                         let trigger = Address {
                             part: MADE_ON_IT,

@@ -63,7 +63,20 @@ impl Plan {
                 }
                 self.delete(targets, *cascade);
             }
-            Statement::DropObjects { objects, cascade } => self.delete(objects.clone(), *cascade),
+            Statement::DropObjects {
+                objects,
+                has_made,
+                cascade,
+            } => {
+                self.delete(objects.clone(), *cascade);
+                if *has_made && *cascade {
+                    for (relation, _) in self.made_triggers_of(None) {
+                        let why = "a trigger on it, made before, may call one of them";
+                        let only = reach::kind(relation) != reach::PARTITIONED;
+                        self.lock_family(relation, only, AccessExclusive, why);
+                    }
+                }
+            }
             Statement::DropPart {
                 part,
                 table,
@@ -76,6 +89,14 @@ impl Plan {
             Statement::ReassignOwned { roles, to } => self.reassign_owned(roles, *to),
             _ => (),
         }
+    }
+
+    /// The tables with triggers that earlier statements have made, calling that.
+    fn made_triggers_of(&self, function: Option<Address>) -> Vec<(RelationId, Option<Address>)> {
+        let made = self.made_triggers.iter();
+        made.filter(|(_, calls)| *calls == function)
+            .copied()
+            .collect()
     }
 
     fn drop_concurrently(&mut self, index: RelationId) {
@@ -109,7 +130,9 @@ impl Plan {
                 );
                 self.delete(vec![address], cascade);
             }
-            None if part == Part::Trigger && self.made_triggers.contains(&relation) => {
+            None if part == Part::Trigger
+                && self.made_triggers.iter().any(|(on, _)| *on == relation) =>
+            {
                 let only = reach::kind(relation) != reach::PARTITIONED;
                 let why = "a trigger on it, made before, is dropped";
                 self.lock_family(relation, only, AccessExclusive, why);
@@ -193,6 +216,12 @@ impl Plan {
             if object.class == class::CLASS && object.part == 0 {
                 self.remove_made_keys(object.object);
                 gone.extend((object.part == 0).then_some(object.object));
+                let unique = catalog::index(object.object).filter(|facts| facts.is_unique);
+                if let (true, Some(_)) = (cascade, unique)
+                    && let Some(table) = catalog::table_of_index(object.object)
+                {
+                    self.remove_made_keys_to(table);
+                }
             }
             if from.is_some() {
                 for (owner, kind) in depend::dependencies(object) {
@@ -209,7 +238,8 @@ impl Plan {
             let made = self.made.iter().filter(|(_, on, _)| *on == object);
             let made: Vec<_> = made.map(|(by, _, kind)| (*by, *kind)).collect();
             for (dependent, kind) in made.into_iter().chain(depend::dependents(object)).rev() {
-                if kind != NORMAL || cascade {
+                let is_parted = self.parted.contains(&(dependent.object, object.object));
+                if (kind != NORMAL || cascade) && !is_parted {
                     left.push((dependent, Some((object, kind))));
                 }
             }

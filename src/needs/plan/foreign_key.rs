@@ -86,26 +86,33 @@ impl Plan {
 
     /// What the removal of a table, or of a part of it, locks through those.
     pub(super) fn remove_made_keys(&mut self, table: RelationId) {
-        self.remove_made_keys_where(|key| key.from == table || key.to == table);
+        drop(self.remove_made_keys_where(|key| key.from == table || key.to == table));
     }
 
     /// The same of what those that reference the table need.
     pub(super) fn remove_made_keys_to(&mut self, table: RelationId) {
-        self.remove_made_keys_where(|key| key.to == table);
+        drop(self.remove_made_keys_where(|key| key.to == table));
     }
 
     /// The same of a column.
-    pub(super) fn remove_made_keys_with(&mut self, table: RelationId, column: &str) {
+    pub(super) fn remove_made_keys_with(
+        &mut self,
+        table: RelationId,
+        column: &str,
+    ) -> Vec<MadeKey> {
         self.remove_made_keys_where(|key| {
             key.from == table && key.columns.iter().any(|name| name == column)
-        });
+        })
     }
 
-    fn remove_made_keys_where(&mut self, is_one: impl Fn(&MadeKey) -> bool) {
-        let keys = self.made_keys.iter().filter(|key| is_one(key));
-        for key in keys.cloned().collect::<Vec<_>>() {
-            self.remove_made_key(&key);
+    fn remove_made_keys_where(&mut self, is_one: impl Fn(&MadeKey) -> bool) -> Vec<MadeKey> {
+        let keys = std::mem::take(&mut self.made_keys);
+        let (gone, left) = keys.into_iter().partition(is_one);
+        self.made_keys = left;
+        for key in &gone {
+            self.remove_made_key(key);
         }
+        gone
     }
 
     pub(super) fn remove_made_key(&mut self, key: &MadeKey) {
@@ -273,6 +280,10 @@ impl Plan {
             let why = format!("its foreign key {name} references the partition");
             self.lock(key.table, AccessExclusive, why);
             self.read_for_key(key.table, "read to find rows that reference the partition");
+            for ancestor in reach::ancestors(parent) {
+                let why = "its bounds say which rows are in the partition";
+                self.lock(ancestor, AccessShare, why);
+            }
         }
     }
 }

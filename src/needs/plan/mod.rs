@@ -96,8 +96,8 @@ struct Plan {
     renamed_parts: HashMap<(u32, RelationId, String), String>,
     /// Views that an earlier statement has replaced, and what they read now.
     replaced_views: HashMap<RelationId, Vec<Found>>,
-    /// Tables on which earlier statements have made a trigger.
-    made_triggers: Vec<RelationId>,
+    /// Tables on which earlier statements have made a trigger, and the function of that where it exists.
+    made_triggers: Vec<(RelationId, Option<Address>)>,
     /// REASSIGN OWNED in earlier statements: from whom to whom.
     reassigned: Vec<(u32, u32)>,
     /// What depends on what since an earlier statement, and how.

@@ -273,6 +273,28 @@ impl Names {
         gone
     }
 
+    /// What dropping that locks, where it was made here.
+    pub fn links(&self, name: &Name) -> Vec<Link> {
+        match self.find(name) {
+            Found::Made(made) => self.links_of(made),
+            _ => vec![],
+        }
+    }
+
+    /// A foreign key of something made is called `to` from here on.
+    pub fn rename_key(&mut self, table: &Name, name: &str, to: &str) {
+        let Some(facts) = self.facts_of(table) else {
+            return;
+        };
+        for link in &mut facts.links {
+            if let Through::Key(key) = &mut link.through
+                && key.is_called(name, &table.name)
+            {
+                key.name = Some(to.to_owned());
+            }
+        }
+    }
+
     fn facts_of(&mut self, name: &Name) -> Option<&mut Facts> {
         match self.find(name) {
             Found::Made(made) => self.made.get_mut(made.0),

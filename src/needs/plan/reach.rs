@@ -112,9 +112,19 @@ impl Plan {
 
     /// A part of a relation is called `to` from here on, in those too that inherit it.
     pub(super) fn part_is_called(&mut self, part: Part, table: &Name, name: &str, to: &str) {
+        if part == Part::Constraint {
+            self.names.rename_key(table, name, to);
+        }
         let Found::Existing(relation) = self.names.find(table) else {
             return;
         };
+        let mut keys = self.made_keys.iter_mut();
+        if part == Part::Constraint
+            && let Some(key) = keys.find(|key| key.from == relation && key.name == name)
+        {
+            to.clone_into(&mut key.name);
+            return;
+        }
         let class = class_of(part);
         for member in family(relation, table.only) {
             let first = self.first_name(class, member, name).to_owned();

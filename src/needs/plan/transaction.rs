@@ -22,7 +22,7 @@ pub struct Saved {
     lost_columns: Vec<(RelationId, String)>,
     renamed_parts: HashMap<(u32, RelationId, String), String>,
     replaced_views: HashMap<RelationId, Vec<Found>>,
-    made_triggers: Vec<RelationId>,
+    made_triggers: Vec<(RelationId, Option<Address>)>,
     made: Vec<(Address, Address, u8)>,
     reassigned: Vec<(u32, u32)>,
     search_path: String,

@@ -40,10 +40,11 @@ pub unsafe fn drop(statement: &pg_sys::DropStmt) -> Statement {
             };
         }
         let objects = node::elements::<pg_sys::Node>(statement.objects);
+        let addresses = objects.map(|object| address(statement.removeType, object));
+        let addresses: Vec<Option<Address>> = addresses.collect();
         Statement::DropObjects {
-            objects: objects
-                .filter_map(|object| address(statement.removeType, object))
-                .collect(),
+            has_made: addresses.iter().any(Option::is_none),
+            objects: addresses.into_iter().flatten().collect(),
             cascade,
         }
     }

@@ -139,7 +139,7 @@ impl Finder {
                 // A rule may notify.
                 T_NotifyStmt => return,
                 T_FuncCall => {
-                    self.sequence(&*tree.cast());
+                    self.argument(&*tree.cast());
                     self.setting(&*tree.cast());
                 }
                 T_InsertStmt => {
@@ -214,17 +214,20 @@ impl Finder {
         }
     }
 
-    /// A sequence that `nextval` and its like are given as a constant, or as that of a column.
+    /// A relation that `nextval` and its like are given as a constant, or as the sequence of a column.
     ///
     /// # Safety
     /// A raw function call.
-    unsafe fn sequence(&mut self, call: &pg_sys::FuncCall) {
+    unsafe fn argument(&mut self, call: &pg_sys::FuncCall) {
         // SAFETY: as promised.
         unsafe {
             let name = node::strings(call.funcname).pop();
-            if !matches!(name.as_deref(), Some("nextval" | "setval" | "currval")) {
-                return;
-            }
+            let mode = match name.as_deref() {
+                Some("nextval" | "setval" | "currval") => LockMode::RowExclusive,
+                // It keeps the lock that it reads the view's query with.
+                Some("pg_get_viewdef") => LockMode::AccessShare,
+                _ => return,
+            };
             let mut argument = node::elements::<pg_sys::Node>(call.args)
                 .next()
                 .unwrap_or(std::ptr::null_mut());
@@ -235,8 +238,7 @@ impl Finder {
                 true => sequence_of_column(&*argument.cast()),
                 false => node::name_in_constant(argument),
             };
-            self.found
-                .extend(name.map(|name| (name, LockMode::RowExclusive)));
+            self.found.extend(name.map(|name| (name, mode)));
         }
     }
 
