@@ -120,8 +120,8 @@ impl Finder {
                     self.add(name, LockMode::AccessShare);
                     return;
                 }
-                // Looked into by what it belongs to.
-                T_WithClause => return,
+                // Looked into by what they belong to.
+                T_WithClause | T_LockingClause => return,
                 T_SelectStmt => {
                     let select: &pg_sys::SelectStmt = &*tree.cast();
                     let is_locked = std::mem::take(&mut self.is_locked);
