@@ -42,6 +42,13 @@ impl Plan {
                 }
                 if let Some(from) = from.as_ref().and_then(|from| self.find(from)) {
                     self.lock(from, AccessShare, "named in the constraint trigger");
+                    if let Some(relation) = self.find(table) {
+                        let trigger = Address {
+                            part: MADE_ON_IT,
+                            ..whole(class::CLASS, relation)
+                        };
+                        self.made.push((trigger, whole(class::CLASS, from), NORMAL));
+                    }
                 }
             }
             Statement::CreateRule { table, references } => {
