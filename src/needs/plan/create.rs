@@ -77,7 +77,7 @@ impl Plan {
             } => {
                 self.named_in_stored(references, "named in the query");
                 self.columns_of(references);
-                if *replaces && let Some(view) = self.find_if(name, true) {
+                if *replaces && let Found::Existing(view) = self.names.find_in_place(name) {
                     self.lock(view, AccessExclusive, "replaced");
                     self.replaced_views.insert(view, self.reads(references));
                 }
@@ -91,7 +91,7 @@ impl Plan {
                 if_not_exists,
                 runs,
             } => {
-                let exists = *if_not_exists && self.find_if(name, true).is_some();
+                let exists = *if_not_exists && self.names.find_in_place(name) != Found::Missing;
                 self.query(references, *runs && !exists);
                 if !exists {
                     self.columns_of(references);
@@ -169,14 +169,19 @@ impl Plan {
 
     /// What the rewriter puts in the place of a view, or adds to a change of rows (`fireRIRrules`,
     /// `rewriteTargetView` and `fireRules` in `rewriteHandler.c`).
-    fn rewritten(&mut self, relation: RelationId, mode: LockMode, seen: &mut Vec<RelationId>) {
+    pub(super) fn rewritten(
+        &mut self,
+        relation: RelationId,
+        mode: LockMode,
+        seen: &mut Vec<RelationId>,
+    ) {
         if seen.contains(&relation) {
             return;
         }
         seen.push(relation);
         let name = reach::name(relation);
         if reach::kind(relation) == reach::VIEW {
-            for read in self.read_by_rules(relation) {
+            for read in self.existing_read_by(Found::Existing(relation)) {
                 self.lock(read, mode, format!("read by the view {name}"));
                 self.rewritten(read, mode, seen);
             }
@@ -225,6 +230,7 @@ impl Plan {
         let place = Found::Existing(relation);
         let exists = if_not_exists
             && name.is_some_and(|name| self.names.find_beside(place, &name.name) != Found::Missing);
+        let mut taken = vec![];
         if concurrently {
             self.lock(relation, ShareUpdateExclusive, "gets an index");
             if !exists {
@@ -241,14 +247,14 @@ impl Plan {
             let only = table.only || reach::kind(relation) != PARTITIONED;
             self.lock_family(relation, only, Share, "gets an index");
             if !only && !exists {
-                self.take_partitions_indexes(relation, shape);
+                self.take_partitions_indexes(relation, shape, &mut taken);
             }
         }
         if let (Some(name), false) = (name, exists) {
             self.names.make_beside(place, &name.name);
             if let Found::Made(index) = self.names.find_beside(place, &name.name) {
                 let only = reach::kind(relation) != PARTITIONED;
-                for member in reach::family(relation, only) {
+                for member in reach::family(relation, only).into_iter().chain(taken) {
                     let why = "an index that was made before is dropped";
                     self.names.link_made(index, member, why, Through::Itself);
                 }
@@ -258,7 +264,12 @@ impl Plan {
 
     /// The indexes that become those of the partitions: the first of each that will do, and where there is
     /// one, those further down stay what they are (`DefineIndex` in `indexcmds.c`).
-    fn take_partitions_indexes(&mut self, table: RelationId, shape: &IndexShape) {
+    fn take_partitions_indexes(
+        &mut self,
+        table: RelationId,
+        shape: &IndexShape,
+        taken: &mut Vec<RelationId>,
+    ) {
         for partition in inheritance::children(table) {
             let mut indexes = reach::indexes(partition);
             indexes.sort_unstable();
@@ -269,8 +280,9 @@ impl Plan {
                 Some(index) => {
                     let why = format!("index of {} that will do for it", reach::name(partition));
                     self.lock(index, Share, why);
+                    taken.push(index);
                 }
-                None => self.take_partitions_indexes(partition, shape),
+                None => self.take_partitions_indexes(partition, shape, taken),
             }
         }
     }
@@ -291,7 +303,7 @@ impl Plan {
     }
 
     fn create_table(&mut self, table: &CreateTable) {
-        if table.if_not_exists && self.find_if(&table.name, true).is_some() {
+        if table.if_not_exists && self.names.find_in_place(&table.name) != Found::Missing {
             return;
         }
         for parent in &table.parents {

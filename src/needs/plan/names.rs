@@ -186,6 +186,14 @@ impl Names {
         Some((schema, name.name.clone()))
     }
 
+    /// What stands where a statement would make something of that name.
+    pub fn find_in_place(&self, name: &Name) -> Found {
+        match self.creation_place(name) {
+            Some(place) => self.look(&place),
+            None => Found::Missing,
+        }
+    }
+
     /// It is there from here on. What exists anyway stays what it is: the statement replaces it, skips it
     /// or fails.
     pub fn make(&mut self, name: &Name) {

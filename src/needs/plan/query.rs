@@ -19,6 +19,9 @@ impl Plan {
             self.lock(relation, *mode, "named in the query");
             if runs {
                 self.behind_view(relation, *mode);
+                if *mode == LockMode::RowExclusive {
+                    self.rewritten(relation, *mode, &mut vec![]);
+                }
                 self.set_off(relation, *mode == LockMode::RowExclusive);
             }
         }
@@ -37,6 +40,18 @@ impl Plan {
             Found::Made(view) => self.names.read_by(view),
             Found::Missing => vec![],
         }
+    }
+
+    /// Those of it that exist, behind views that were made before too.
+    pub(super) fn existing_read_by(&self, view: Found) -> Vec<RelationId> {
+        let mut found = vec![];
+        for read in self.read_by_rules(view) {
+            match read {
+                Found::Existing(relation) => found.push(relation),
+                made => found.extend(self.existing_read_by(made)),
+            }
+        }
+        found
     }
 
     /// The same of what a query names, for when it is read itself.

@@ -420,3 +420,21 @@ ALTER TABLE orders ATTACH PARTITION made FOR VALUES FROM ('2025-01-01') TO ('202
 SET LOCAL search_path = "Mixed Case";
 CREATE INDEX ON "Odd Table" ("Some Text");
 CREATE VIEW odd AS SELECT * FROM "Odd View";
+
+SET LOCAL search_path = archive, public;
+CREATE OR REPLACE VIEW customer_names AS SELECT id FROM narrow, categories;
+
+SET LOCAL search_path = archive, public;
+CREATE TABLE IF NOT EXISTS plain (id int REFERENCES categories);
+
+SET LOCAL search_path = archive, public;
+CREATE TABLE IF NOT EXISTS things AS SELECT * FROM narrow;
+CREATE TABLE IF NOT EXISTS narrow AS SELECT * FROM plain;
+
+CREATE TEMP TABLE IF NOT EXISTS plain AS SELECT * FROM narrow;
+
+CREATE OR REPLACE TEMP VIEW customer_names AS SELECT * FROM narrow;
+SELECT * FROM customer_names;
+
+CREATE INDEX made ON parcels (lower(code), size);
+DROP INDEX made;
