@@ -286,6 +286,8 @@ pub struct Trigger {
     pub function: u32,
     /// It is for TRUNCATE; otherwise for what changes rows.
     pub on_truncate: bool,
+    /// INSTEAD OF
+    pub is_instead: bool,
 }
 
 /// The triggers of a relation that fire here, but for the server's own.
@@ -312,6 +314,7 @@ pub fn triggers(relation: RelationId) -> Vec<Trigger> {
         .map(|[function, kind, ..]| Trigger {
             function: function as u32,
             on_truncate: kind as u32 & pg_sys::TRIGGER_TYPE_TRUNCATE != 0,
+            is_instead: kind as u32 & pg_sys::TRIGGER_TYPE_INSTEAD != 0,
         })
         .collect()
 }

@@ -181,6 +181,12 @@ impl Plan {
         seen.push(relation);
         let name = reach::name(relation);
         if reach::kind(relation) == reach::VIEW {
+            // Its rows are not changed where triggers do something else instead.
+            let triggers = depend::triggers(relation);
+            let mode = match triggers.iter().any(|trigger| trigger.is_instead) {
+                true => AccessShare,
+                false => mode,
+            };
             for read in self.existing_read_by(Found::Existing(relation)) {
                 self.lock(read, mode, format!("read by the view {name}"));
                 self.rewritten(read, mode, seen);

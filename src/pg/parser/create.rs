@@ -498,7 +498,20 @@ pub unsafe fn schema(statement: &pg_sys::CreateSchemaStmt) -> Statement {
         let schema =
             node::string(statement.schemaname).or_else(|| node::role_name(statement.authrole));
         let elements = node::elements::<pg_sys::Node>(statement.schemaElts);
-        let elements = elements.map(|tree| super::statement(tree)).collect();
+        let mut elements: Vec<*mut pg_sys::Node> = elements.collect();
+        // The order that they are made in (`transformCreateSchemaStmtElements` in `parse_utilcmd.c`).
+        elements.sort_by_key(|tree| match (**tree).type_ {
+            T_CreateSeqStmt => 0,
+            T_CreateStmt => 1,
+            T_ViewStmt => 2,
+            T_IndexStmt => 3,
+            T_CreateTrigStmt => 4,
+            _ => 5,
+        });
+        let elements = elements
+            .into_iter()
+            .map(|tree| super::statement(tree))
+            .collect();
         match schema {
             Some(name) => Statement::CreateSchema { name, elements },
             None => Statement::Several(elements),

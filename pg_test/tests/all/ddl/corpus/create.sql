@@ -332,6 +332,8 @@ CREATE SCHEMA made CREATE TABLE t (a int REFERENCES public.customers) CREATE VIE
 
 CREATE SCHEMA made CREATE VIEW v AS SELECT id FROM public.plain;
 
+CREATE SCHEMA made CREATE VIEW v AS SELECT * FROM plain CREATE INDEX ON plain (a) CREATE TABLE plain (a int REFERENCES narrow (b));
+
 CREATE TYPE made AS (a int, b customers);
 
 CREATE TYPE made AS ENUM ('a');
