@@ -1,7 +1,7 @@
 //! ALTER and RENAME (`tablecmds.c`).
 
 use super::create::matching_indexes;
-use super::deletion::whole;
+use super::deletion::{Handed, whole};
 use super::foreign_key::MadeKey;
 use super::names::{Found, Key, Link, Schema, Through};
 use super::reach::{self, COMPOSITE, PARTITIONED};
@@ -918,6 +918,9 @@ impl Plan {
         let Some(facts) = catalog::relation(relation) else {
             return;
         };
+        if let Some(owner) = owner {
+            self.handed.push((Handed::Relation(relation), owner));
+        }
         if owner == Some(facts.owner) {
             return;
         }

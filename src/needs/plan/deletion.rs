@@ -13,6 +13,14 @@ use std::collections::HashSet;
 
 use LockMode::{AccessExclusive, ShareUpdateExclusive};
 
+/// What an earlier statement has given another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    Relation(RelationId),
+    /// All that a role had.
+    AllOf(u32),
+}
+
 impl Plan {
     pub(super) fn deletion(&mut self, statement: &Statement) {
         match statement {
@@ -146,54 +154,67 @@ impl Plan {
     }
 
     fn drop_owned(&mut self, roles: &[u32], cascade: bool) {
-        let mut targets = vec![];
-        let given: Vec<u32> = self.reassigned.iter().map(|(from, _)| *from).collect();
-        for from in &given {
-            if roles.contains(&self.owner_now(*from)) {
-                let owned = depend::dependents_of_role(*from).into_iter();
-                targets.extend(owned.filter(|(_, kind)| *kind == b'o').map(|(by, _)| by));
-            }
-        }
+        let mut targets = self.owned_now(roles);
         for role in roles {
             for (by, kind) in depend::dependents_of_role(*role) {
-                match kind {
-                    // Somebody else has it by then.
-                    b'o' if given.contains(role) => (),
-                    b'o' => targets.push(by),
-                    // A policy goes with the last of its roles; until then its table is not locked.
-                    b'r' if depend::roles_of(by).iter().all(|one| roles.contains(one)) => {
-                        targets.push(by);
-                    }
-                    _ => (),
+                // A policy goes with the last of its roles; until then its table is not locked.
+                if kind == b'r' && depend::roles_of(by).iter().all(|one| roles.contains(one)) {
+                    targets.push(by);
                 }
             }
         }
         self.delete(targets, cascade);
     }
 
-    /// Who has what that role has in the catalogs.
-    fn owner_now(&self, role: u32) -> u32 {
-        let mut owner = role;
-        for (_, to) in self.reassigned.iter().filter(|(from, _)| *from == role) {
-            owner = *to;
+    fn reassign_owned(&mut self, roles: &[u32], to: u32) {
+        for by in self.owned_now(roles) {
+            match by.class {
+                class::CLASS => self.change_owner(by.object, Some(to), "owned by that role"),
+                class::TYPE => self.change_type_owner(by.object, Some(to)),
+                _ => (),
+            }
         }
-        owner
+        let all = roles.iter().map(|role| (Handed::AllOf(*role), to));
+        self.handed.extend(all);
     }
 
-    fn reassign_owned(&mut self, roles: &[u32], to: u32) {
-        for role in roles {
-            self.reassigned.push((*role, to));
-            for (by, kind) in depend::dependents_of_role(*role) {
-                if kind != b'o' {
-                    continue;
+    /// What those roles own by now.
+    fn owned_now(&self, roles: &[u32]) -> Vec<Address> {
+        let mut owned: Vec<(Address, u32)> = vec![];
+        let mut at_first = roles.to_vec();
+        for (handed, _) in &self.handed {
+            match handed {
+                Handed::Relation(relation) => {
+                    let facts = catalog::relation(*relation);
+                    let owner = facts.map(|facts| (whole(class::CLASS, *relation), facts.owner));
+                    owned.extend(owner.filter(|one| !owned.contains(one)));
                 }
-                match by.class {
-                    class::CLASS => self.change_owner(by.object, Some(to), "owned by that role"),
-                    class::TYPE => self.change_type_owner(by.object, Some(to)),
-                    _ => (),
+                Handed::AllOf(role) if !at_first.contains(role) => at_first.push(*role),
+                Handed::AllOf(_) => (),
+            }
+        }
+        for role in at_first {
+            for (by, kind) in depend::dependents_of_role(role) {
+                if kind == b'o' && !owned.contains(&(by, role)) {
+                    owned.push((by, role));
                 }
             }
         }
+        let is_theirs = |(object, owner): &(Address, u32)| {
+            let mut owner = *owner;
+            for (handed, to) in &self.handed {
+                let is_it = match handed {
+                    Handed::Relation(relation) => whole(class::CLASS, *relation) == *object,
+                    Handed::AllOf(role) => *role == owner,
+                };
+                if is_it {
+                    owner = *to;
+                }
+            }
+            roles.contains(&owner)
+        };
+        owned.retain(is_theirs);
+        owned.into_iter().map(|(object, _)| object).collect()
     }
 
     /// What goes with these objects, and what that locks. With RESTRICT the statement fails where

@@ -16,6 +16,7 @@ use crate::ddl::{Address, Name, Statement};
 use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::event::EventTrigger;
 use crate::pg::{catalog, parser};
+use deletion::Handed;
 use foreign_key::MadeKey;
 use names::{Found, Names};
 use std::collections::{HashMap, HashSet};
@@ -98,8 +99,8 @@ struct Plan {
     replaced_views: HashMap<RelationId, Vec<Found>>,
     /// Tables on which earlier statements have made a trigger, and the function of that where it exists.
     made_triggers: Vec<(RelationId, Option<Address>)>,
-    /// REASSIGN OWNED in earlier statements: from whom to whom.
-    reassigned: Vec<(u32, u32)>,
+    /// What earlier statements have given to whom.
+    handed: Vec<(Handed, u32)>,
     /// What depends on what since an earlier statement, and how.
     made: Vec<(Address, Address, u8)>,
     /// What was so where a transaction, and each savepoint in it, began.

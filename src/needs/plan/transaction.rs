@@ -4,6 +4,7 @@
 //! for the former, where it undoes nothing.
 
 use super::Plan;
+use super::deletion::Handed;
 use super::foreign_key::MadeKey;
 use super::names::{Found, Names};
 use crate::ddl::{Address, Transaction};
@@ -24,7 +25,7 @@ pub struct Saved {
     replaced_views: HashMap<RelationId, Vec<Found>>,
     made_triggers: Vec<(RelationId, Option<Address>)>,
     made: Vec<(Address, Address, u8)>,
-    reassigned: Vec<(u32, u32)>,
+    handed: Vec<(Handed, u32)>,
     search_path: String,
 }
 
@@ -82,7 +83,7 @@ impl Plan {
             replaced_views: self.replaced_views.clone(),
             made_triggers: self.made_triggers.clone(),
             made: self.made.clone(),
-            reassigned: self.reassigned.clone(),
+            handed: self.handed.clone(),
             search_path: catalog::search_path_setting(),
         });
     }
@@ -96,7 +97,7 @@ impl Plan {
         self.replaced_views = saved.replaced_views;
         self.made_triggers = saved.made_triggers;
         self.made = saved.made;
-        self.reassigned = saved.reassigned;
+        self.handed = saved.handed;
         catalog::set_search_path(&saved.search_path);
     }
 }

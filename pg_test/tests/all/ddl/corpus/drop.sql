@@ -259,6 +259,17 @@ REASSIGN OWNED BY clerk TO helper;
 REASSIGN OWNED BY helper TO manager;
 DROP OWNED BY helper, manager CASCADE;
 
+ALTER TABLE orders OWNER TO helper;
+ALTER VIEW order_totals OWNER TO helper;
+DROP OWNED BY helper CASCADE;
+
+ALTER TABLE clerk_notes OWNER TO manager;
+DROP OWNED BY clerk CASCADE;
+
+ALTER TABLE products OWNER TO helper;
+REASSIGN OWNED BY helper TO manager;
+DROP OWNED BY manager CASCADE;
+
 CREATE POLICY made ON plain TO helper USING (true);
 DROP OWNED BY helper;
 
