@@ -3,13 +3,14 @@
 //! `LOCKGUARD_DDL_INSIDE` and `LOCKGUARD_DDL_OUTSIDE` name files of such entries to take instead of the corpus's.
 
 /// Those that run in a transaction block, and are rolled back.
-const INSIDE: [(&str, &str); 6] = [
+const INSIDE: [(&str, &str); 7] = [
     ("drop", include_str!("corpus/drop.sql")),
     ("alter_table", include_str!("corpus/alter_table.sql")),
     ("alter_other", include_str!("corpus/alter_other.sql")),
     ("create", include_str!("corpus/create.sql")),
     ("maintenance", include_str!("corpus/maintenance.sql")),
     ("dml", include_str!("corpus/dml.sql")),
+    ("scripts", include_str!("corpus/scripts.sql")),
 ];
 
 /// Those that cannot.

@@ -16,6 +16,7 @@ CREATE DOMAIN small_positive AS positive CONSTRAINT is_small CHECK (VALUE < 1000
 CREATE DOMAIN mail AS text CONSTRAINT has_at CHECK (position('@' in VALUE) > 0);
 CREATE DOMAIN home AS address;
 CREATE DOMAIN lonely_domain AS text;
+CREATE DOMAIN filled AS text NOT NULL;
 CREATE COLLATION german FROM "C";
 
 -- Functions.
@@ -233,6 +234,7 @@ ALTER TABLE plain CLUSTER ON plain_a;
 CREATE TABLE feelings (a mood, b mood[], c span);
 CREATE TABLE compared (a int, b int, CONSTRAINT a_before_b CHECK (a <<< b));
 CREATE TABLE lonely_table (a int);
+CREATE TABLE forms (a filled);
 CREATE TABLE moved (id int PRIMARY KEY, body text) TABLESPACE depot;
 CREATE INDEX moved_body ON moved (body) TABLESPACE depot;
 

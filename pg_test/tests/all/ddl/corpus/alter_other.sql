@@ -385,3 +385,10 @@ REVOKE ALL ON sales, lonely_view FROM PUBLIC;
 
 -- fails: no provider of labels is loaded
 SECURITY LABEL ON TABLE plain IS 'secret';
+
+ALTER DOMAIN lonely_domain SET NOT NULL;
+ALTER DOMAIN lonely_domain DROP NOT NULL;
+
+ALTER DOMAIN filled SET NOT NULL;
+
+ALTER DOMAIN filled DROP NOT NULL;

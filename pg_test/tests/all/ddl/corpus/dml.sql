@@ -167,3 +167,44 @@ UPDATE plain SET a = 2;
 SET LOCAL search_path = archive, public;
 SELECT * FROM things;
 INSERT INTO plain (id, e) VALUES (300, 300);
+
+SELECT * FROM plain, (SELECT * FROM narrow) n WHERE n.a = plain.a FOR UPDATE OF n;
+
+SELECT * FROM (SELECT * FROM plain WHERE EXISTS (SELECT FROM narrow)) x FOR UPDATE;
+
+SELECT * FROM plain TABLESAMPLE system (50) FOR UPDATE;
+
+SELECT * FROM plain AS narrow FOR UPDATE OF narrow;
+
+SELECT * FROM plain p, LATERAL (SELECT * FROM narrow n WHERE n.a = p.a LIMIT 1) l FOR KEY SHARE OF l;
+
+DELETE FROM plain WHERE id IN (SELECT a FROM narrow ORDER BY a FOR UPDATE SKIP LOCKED LIMIT 2);
+
+WITH plain AS (SELECT * FROM plain WHERE a > 1) SELECT * FROM plain;
+
+WITH x AS (SELECT * FROM narrow), narrow AS (SELECT 1 AS a) SELECT * FROM x, narrow;
+
+WITH plain AS MATERIALIZED (SELECT * FROM plain FOR UPDATE) SELECT * FROM plain;
+
+WITH RECURSIVE plain AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM plain WHERE a < 5) SELECT * FROM plain;
+
+WITH a AS (SELECT 1 AS n) SELECT * FROM a WHERE EXISTS (WITH a AS (SELECT * FROM narrow) SELECT * FROM a);
+
+SELECT 'plain'::regclass, CAST('narrow' AS regclass), pg_relation_size('staff');
+
+SELECT pg_get_viewdef('plain_rows');
+
+SELECT setval('free_numbers'::regclass, (SELECT max(id) FROM plain)), currval('free_numbers');
+
+SELECT nextval(pg_get_serial_sequence('public.products', 'id')::regclass);
+
+CREATE TEMP TABLE made AS WITH plain AS (SELECT * FROM plain) SELECT * FROM plain;
+
+CREATE TABLE made (a int);
+SELECT * FROM pg_class, made;
+
+EXPLAIN DECLARE c CURSOR FOR SELECT * FROM plain FOR UPDATE;
+
+EXPLAIN CREATE MATERIALIZED VIEW made AS SELECT * FROM customer_greetings;
+
+SELECT * FROM ROWS FROM (generate_series(1, (SELECT count(*)::int FROM plain)), unnest(ARRAY(SELECT a FROM narrow))) f;
