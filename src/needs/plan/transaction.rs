@@ -10,6 +10,7 @@ use super::names::{Found, Names};
 use crate::ddl::{Address, Transaction};
 use crate::lock::RelationId;
 use crate::pg::catalog;
+use crate::pg::parser::TypeChanges;
 use std::collections::HashMap;
 
 /// What a rollback brings back.
@@ -27,6 +28,7 @@ pub struct Saved {
     made: Vec<(Address, Address, u8)>,
     handed: Vec<(Handed, u32)>,
     search_path: String,
+    types: TypeChanges,
 }
 
 impl Plan {
@@ -85,6 +87,7 @@ impl Plan {
             made: self.made.clone(),
             handed: self.handed.clone(),
             search_path: catalog::search_path_setting(),
+            types: TypeChanges::so_far(),
         });
     }
 
@@ -99,5 +102,6 @@ impl Plan {
         self.made = saved.made;
         self.handed = saved.handed;
         catalog::set_search_path(&saved.search_path);
+        saved.types.restore();
     }
 }

@@ -12,6 +12,8 @@ mod query;
 mod rewrite;
 mod types;
 
+pub use types::Changes as TypeChanges;
+
 use crate::ddl::Statement;
 use crate::pg::text;
 use pgrx::pg_sys;

@@ -16,8 +16,9 @@ enum Meaning {
     Gone,
 }
 
-#[derive(Default)]
-struct Changes {
+/// What earlier statements have changed.
+#[derive(Clone, Default)]
+pub struct Changes {
     /// By schema and name; the last one counts.
     types: Vec<(String, String, Meaning)>,
     /// What a schema is called by now, and in the catalogs.
@@ -41,6 +42,18 @@ impl Script {
 impl Drop for Script {
     fn drop(&mut self) {
         CHANGES.take();
+    }
+}
+
+impl Changes {
+    /// Those until now.
+    pub fn so_far() -> Changes {
+        CHANGES.with_borrow(Clone::clone)
+    }
+
+    /// What came after them is rolled back.
+    pub fn restore(self) {
+        CHANGES.set(self);
     }
 }
 

@@ -251,3 +251,9 @@ CREATE TABLE history (LIKE letters INCLUDING DEFAULTS);
 WITH moved AS (DELETE FROM letters RETURNING *) INSERT INTO history SELECT * FROM moved;
 ALTER TABLE history SET SCHEMA archive;
 DROP TABLE archive.history;
+
+BEGIN;
+SAVEPOINT a;
+ALTER TYPE address RENAME TO addresses;
+ROLLBACK TO a;
+ALTER TYPE address OWNER TO clerk;
