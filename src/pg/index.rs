@@ -52,8 +52,8 @@ pub fn will_do(index: RelationId, table: RelationId, shape: &IndexShape) -> bool
         let family = key
             .family
             .or_else(|| default_family(column?.type_id, shape.method));
-        if collation.is_some_and(|collation| collation != facts.collations[at])
-            || family.is_some_and(|family| family != facts.families[at])
+        if collation.is_some_and(|collation| Some(&collation) != facts.collations.get(at))
+            || family.is_some_and(|family| Some(&family) != facts.families.get(at))
         {
             return false;
         }
