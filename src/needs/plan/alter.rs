@@ -459,7 +459,7 @@ impl Plan {
     pub(super) fn lock_composites(&mut self, relation: RelationId) {
         for type_id in catalog::column_types(relation) {
             let composites = catalog::composites_of_type(type_id).into_iter();
-            for composite in composites.filter(|one| reach::kind(*one) != reach::COMPOSITE) {
+            for composite in composites.filter(|one| reach::kind(*one) != COMPOSITE) {
                 self.lock(
                     composite,
                     AccessShare,
