@@ -34,18 +34,17 @@ impl Plan {
                 let level = level.unwrap_or(AccessExclusive);
                 self.lock(relation, level, "altered");
                 let typed = self.typed(relation);
-                // What drops comes first (`AT_PASS_DROP`).
-                let is_drop = |command: &&Alter| {
-                    matches!(
-                        command,
-                        Alter::DropColumn { .. } | Alter::DropConstraint { .. }
-                    )
-                };
-                let (drops, rest): (Vec<&Alter>, Vec<&Alter>) = commands.iter().partition(is_drop);
+                // What drops comes first, then what changes types (`AT_PASS_DROP`, `AT_PASS_ALTER_TYPE`).
+                let mut in_passes: Vec<&Alter> = commands.iter().collect();
+                in_passes.sort_by_key(|command| match command {
+                    Alter::DropColumn { .. } | Alter::DropConstraint { .. } => 0,
+                    Alter::ColumnType { .. } => 1,
+                    _ => 2,
+                });
                 let rewritten = commands
                     .iter()
                     .any(|command| self.is_rewritten_by(relation, command));
-                for command in drops.into_iter().chain(rest) {
+                for command in in_passes {
                     self.subcommand(relation, name.only, level, rewritten, command);
                     for table in &typed {
                         self.lock(*table, level, "it is of that type");
@@ -259,7 +258,12 @@ impl Plan {
     /// Whether that is known to write the table anew before constraints are looked at.
     fn is_rewritten_by(&self, relation: RelationId, command: &Alter) -> bool {
         match command {
-            Alter::ColumnType { rewrites, .. } => *rewrites,
+            // Of what type the column is by then is not known where it has been altered before.
+            Alter::ColumnType { column, rewrites } => {
+                let is_it =
+                    |(table, name): &(RelationId, String)| *table == relation && name == column;
+                *rewrites || self.retyped.iter().any(is_it)
+            }
             Alter::Persistence { logged } => {
                 let facts = catalog::relation(relation);
                 facts.is_some_and(|facts| (facts.persistence == b'p') != *logged)
@@ -293,7 +297,8 @@ impl Plan {
                 self.drop_column(relation, only, level, column, *cascade);
             }
             Alter::ColumnType { column, .. } => {
-                self.column_type(relation, only, level, column, rewritten)
+                self.column_type(relation, only, level, column, rewritten);
+                self.retyped.push((relation, column.clone()));
             }
             Alter::Family => {
                 self.lock_family(relation, only, level, "altered");
@@ -427,9 +432,9 @@ impl Plan {
             } => self.detach(relation, partition, *concurrently),
             Alter::DetachFinalize(partition) => {
                 if let Some(partition) = self.find(partition) {
-                    self.lock(partition, AccessExclusive, "detached");
+                    self.lock_family(partition, false, AccessExclusive, "detached");
                     self.detach_indexes(partition);
-                    self.detach_foreign_keys(partition);
+                    self.detach_foreign_keys(partition, false);
                 }
             }
             Alter::AttachIndex(index) => self.attach_index(relation, index),
@@ -588,9 +593,6 @@ impl Plan {
         };
         for (table, _) in &losers {
             drop(self.remove_made_keys_with(*table, column));
-            if cascade {
-                self.remove_made_keys_to(*table);
-            }
             self.lost_columns.push((*table, column.to_owned()));
         }
         self.delete(losers.into_iter().map(column_of).collect(), cascade);
@@ -649,6 +651,9 @@ impl Plan {
             if rewrites {
                 self.rewrite(member, AccessExclusive);
             }
+            // A foreign key is dropped and made anew.
+            let keys = self.remove_made_keys_with(member, column);
+            self.made_keys.extend(keys);
             if found.identity {
                 for sequence in depend::owned_sequences(member, Some(found.number)) {
                     let why = format!("sequence of the column {column}");
@@ -688,7 +693,8 @@ impl Plan {
 
     /// A constraint that a change of a column's type drops and makes anew.
     fn rebuilt(&mut self, constraint: u32, table: RelationId, column: &str, rewritten: bool) {
-        let Some(found) = depend::constraint(constraint) else {
+        let Some(found) = depend::constraint(constraint).filter(|_| !self.is_gone(constraint))
+        else {
             return;
         };
         let name = depend::constraint_name(constraint);
@@ -813,7 +819,7 @@ impl Plan {
     }
 
     fn validate(&mut self, relation: RelationId, only: bool, level: LockMode, name: &str) {
-        let Some(address) = self.named(class::CONSTRAINT, relation, name) else {
+        let Some(address) = self.constraint_by_then(relation, name) else {
             if let Some(key) = self.made_key_named(relation, name) {
                 self.check(relation, key.to);
             }
@@ -836,7 +842,7 @@ impl Plan {
     }
 
     fn alter_constraint(&mut self, relation: RelationId, level: LockMode, name: &str) {
-        let Some(address) = self.named(class::CONSTRAINT, relation, name) else {
+        let Some(address) = self.constraint_by_then(relation, name) else {
             return;
         };
         let mut left = vec![address.object];
@@ -850,6 +856,11 @@ impl Plan {
                 left.push(child.id);
             }
         }
+    }
+
+    fn constraint_by_then(&self, table: RelationId, name: &str) -> Option<Address> {
+        let found = self.named(class::CONSTRAINT, table, name);
+        found.filter(|constraint| !self.is_gone(constraint.object))
     }
 
     fn drop_constraint(
@@ -871,11 +882,11 @@ impl Plan {
             None if cascade => self.remove_made_keys_to(relation),
             None => (),
         }
-        for member in reach::family(relation, false) {
+        for member in self.family_by_then(relation) {
             if member != relation && only {
                 continue;
             }
-            let Some(address) = self.named(class::CONSTRAINT, member, name) else {
+            let Some(address) = self.constraint_by_then(member, name) else {
                 continue;
             };
             let Some(found) = depend::constraint(address.object) else {
@@ -1045,7 +1056,12 @@ impl Plan {
             return self.detach_made(parent, partition);
         };
         if concurrently {
-            self.lock(partition, AccessExclusive, "detached");
+            self.lock_family(partition, false, AccessExclusive, "detached");
+            // It gets its bounds as a constraint.
+            for ancestor in reach::ancestors(parent) {
+                let why = "its bounds say which rows are in the partition";
+                self.lock(ancestor, AccessShare, why);
+            }
             let why = "waits until no transaction uses the table as it was";
             self.note(Some(parent), Effect::AwaitLockers(AccessExclusive), why);
         } else {
@@ -1056,7 +1072,7 @@ impl Plan {
             }
         }
         self.detach_indexes(partition);
-        self.detach_foreign_keys(partition);
+        self.detach_foreign_keys(partition, true);
         // They are its own from here on.
         for key in depend::constraints(partition) {
             if key.kind == b'f' {
@@ -1065,9 +1081,19 @@ impl Plan {
                     to: key.referenced,
                     name: depend::constraint_name(key.id),
                     columns: vec![],
+                    referenced: vec![],
                 });
             }
         }
+        let of_parent = |key: &&MadeKey| key.from == parent;
+        let inherited = self.made_keys.iter().filter(of_parent).cloned();
+        let inherited: Vec<MadeKey> = inherited
+            .map(|key| MadeKey {
+                from: partition,
+                ..key
+            })
+            .collect();
+        self.made_keys.extend(inherited);
         self.part(partition, parent);
     }
 

@@ -1,11 +1,13 @@
 //! Foreign keys, of both sides: made, checked, copied to a partition and taken from it.
 
 use super::Plan;
+use super::deletion::whole;
 use super::names::Through;
 use super::reach::{self, PARTITIONED};
 use crate::ddl::{Constraint, Name};
 use crate::lock::LockMode::{AccessExclusive, AccessShare, RowShare, ShareRowExclusive};
 use crate::lock::RelationId;
+use crate::pg::depend::catalog as class;
 use crate::pg::{catalog, depend};
 
 /// A foreign key that an earlier statement has made between two tables that exist.
@@ -16,6 +18,8 @@ pub struct MadeKey {
     pub name: String,
     /// Of the table that it is on.
     pub columns: Vec<String>,
+    /// Of the other.
+    pub referenced: Vec<String>,
 }
 
 impl Plan {
@@ -50,6 +54,7 @@ impl Plan {
             name,
             columns,
             table,
+            referenced,
             ..
         } = key
         else {
@@ -63,6 +68,10 @@ impl Plan {
                 to,
                 name: name.clone().unwrap_or_else(chosen),
                 columns: columns.clone(),
+                referenced: match referenced.is_empty() {
+                    true => primary_key(to),
+                    false => referenced.clone(),
+                },
             });
         } else {
             for member in reach::parts(from) {
@@ -101,7 +110,8 @@ impl Plan {
         column: &str,
     ) -> Vec<MadeKey> {
         self.remove_made_keys_where(|key| {
-            key.from == table && key.columns.iter().any(|name| name == column)
+            (key.from == table && key.columns.iter().any(|name| name == column))
+                || (key.to == table && key.referenced.iter().any(|name| name == column))
         })
     }
 
@@ -174,7 +184,7 @@ impl Plan {
     /// Those that a partitioned table has or is referenced by become those of a new partition
     /// (`CloneForeignKeyConstraints`).
     pub(super) fn clone_foreign_keys(&mut self, parent: RelationId, partition: Option<RelationId>) {
-        for key in topmost(depend::constraints(parent)) {
+        for key in self.topmost(depend::constraints(parent)) {
             let name = depend::constraint_name(key.id);
             // One that the partition has already becomes part of it, and the triggers of that go
             // (`tryAttachPartitionForeignKey`).
@@ -204,7 +214,7 @@ impl Plan {
                 self.lock(from, ShareRowExclusive, why);
             }
         }
-        for key in topmost(depend::referencing(parent)) {
+        for key in self.topmost(depend::referencing(parent)) {
             // Not one that references the table that it is on.
             if key.table != parent {
                 let name = depend::constraint_name(key.id);
@@ -225,8 +235,8 @@ impl Plan {
         }
     }
 
-    /// The other way round (`DetachPartitionFinalize`).
-    pub(super) fn detach_foreign_keys(&mut self, partition: RelationId) {
+    /// The other way round (`DetachPartitionFinalize`); `checks`: no row may reference it.
+    pub(super) fn detach_foreign_keys(&mut self, partition: RelationId, checks: bool) {
         for key in depend::constraints(partition) {
             if key.kind != b'f' || key.parent == 0 {
                 continue;
@@ -255,8 +265,12 @@ impl Plan {
             let name = depend::constraint_name(key.id);
             let why = format!("its foreign key {name} references the partition");
             self.lock(key.table, AccessExclusive, why);
-            self.read_for_key(key.table, "read to find rows that reference the partition");
+            if !checks {
+                self.lock_indexes(partition, AccessShare, "which is referenced");
+                continue;
+            }
             self.read_for_key(partition, "read to find rows that are referenced");
+            self.read_for_key(key.table, "read to find rows that reference the partition");
             for ancestor in &ancestors {
                 let why = "its bounds say which rows are in the partition";
                 self.lock(*ancestor, AccessShare, why);
@@ -264,9 +278,22 @@ impl Plan {
         }
     }
 
+    /// The foreign keys among those that are there by then, without any that another of them has brought along.
+    fn topmost(&self, mut keys: Vec<depend::Constraint>) -> Vec<depend::Constraint> {
+        keys.retain(|key| key.kind == b'f' && !self.is_gone(key.id));
+        let all: Vec<u32> = keys.iter().map(|key| key.id).collect();
+        keys.retain(|key| !all.contains(&key.parent));
+        keys
+    }
+
+    /// Whether a constraint has been dropped by then.
+    pub(super) fn is_gone(&self, constraint: u32) -> bool {
+        self.gone.contains(&whole(class::CONSTRAINT, constraint))
+    }
+
     /// The same where the partition is new, and has those that its parent has.
     pub(super) fn detach_foreign_keys_of(&mut self, parent: RelationId) {
-        for key in topmost(depend::constraints(parent)) {
+        for key in self.topmost(depend::constraints(parent)) {
             let why = format!(
                 "referenced by foreign key {}",
                 depend::constraint_name(key.id)
@@ -275,7 +302,7 @@ impl Plan {
                 self.lock(member, ShareRowExclusive, &*why);
             }
         }
-        for key in topmost(depend::referencing(parent)) {
+        for key in self.topmost(depend::referencing(parent)) {
             let name = depend::constraint_name(key.id);
             let why = format!("its foreign key {name} references the partition");
             self.lock(key.table, AccessExclusive, why);
@@ -288,12 +315,14 @@ impl Plan {
     }
 }
 
-/// The foreign keys among those, without any that another of them has brought along.
-fn topmost(keys: Vec<depend::Constraint>) -> Vec<depend::Constraint> {
-    let is_top = |key: &&depend::Constraint| {
-        key.kind == b'f' && !keys.iter().any(|other| other.id == key.parent)
-    };
-    keys.iter().filter(is_top).copied().collect()
+/// The columns of a table's primary key.
+fn primary_key(table: RelationId) -> Vec<String> {
+    let facts = reach::indexes(table).into_iter().filter_map(catalog::index);
+    let keys = facts
+        .filter(|facts| facts.is_primary)
+        .flat_map(|facts| facts.keys);
+    keys.filter_map(|number| catalog::column_name(table, number))
+        .collect()
 }
 
 /// Whether a table, or a part of it, has the same foreign key already.

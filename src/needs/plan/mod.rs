@@ -14,6 +14,7 @@ mod unseen;
 
 use crate::ddl::{Address, Name, Statement};
 use crate::lock::{LockMode, ModeSet, RelationId};
+use crate::pg::depend::catalog as class;
 use crate::pg::event::EventTrigger;
 use crate::pg::{catalog, parser};
 use deletion::Handed;
@@ -91,6 +92,10 @@ struct Plan {
     made_keys: Vec<MadeKey>,
     /// Columns that earlier statements, or parts of this one, have dropped.
     lost_columns: Vec<(RelationId, String)>,
+    /// Columns that have got another type.
+    retyped: Vec<(RelationId, String)>,
+    /// What has been dropped by then.
+    gone: HashSet<Address>,
     /// Who inherits no longer from whom, since an earlier statement.
     parted: Vec<(RelationId, RelationId)>,
     /// What is called so by now, by its catalog and relation, and the name that it has there.
@@ -129,6 +134,9 @@ impl Plan {
 
     /// The relation is locked in that mode. System catalogs are not told of.
     fn lock(&mut self, relation: RelationId, mode: LockMode, reason: impl Into<String>) {
+        if self.gone.contains(&deletion::whole(class::CLASS, relation)) {
+            return;
+        }
         let known = self.locked.entry(relation).or_default();
         if mode.conflicts().is_subset_of(known.against) {
             return;

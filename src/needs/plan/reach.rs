@@ -170,7 +170,7 @@ impl Plan {
 
     /// The relation and all that inherit from it by then: earlier statements may have put some under one of
     /// them, and taken others out.
-    fn family_by_then(&self, relation: RelationId) -> Vec<RelationId> {
+    pub(super) fn family_by_then(&self, relation: RelationId) -> Vec<RelationId> {
         if self.made.is_empty() && self.parted.is_empty() {
             return family(relation, false);
         }

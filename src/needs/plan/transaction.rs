@@ -11,7 +11,7 @@ use crate::ddl::{Address, Transaction};
 use crate::lock::RelationId;
 use crate::pg::catalog;
 use crate::pg::parser::TypeChanges;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What a rollback brings back.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct Saved {
     made_keys: Vec<MadeKey>,
     parted: Vec<(RelationId, RelationId)>,
     lost_columns: Vec<(RelationId, String)>,
+    retyped: Vec<(RelationId, String)>,
+    gone: HashSet<Address>,
     renamed_parts: HashMap<(u32, RelationId, String), String>,
     replaced_views: HashMap<RelationId, Vec<Found>>,
     made_triggers: Vec<(RelationId, Option<Address>)>,
@@ -81,6 +83,8 @@ impl Plan {
             made_keys: self.made_keys.clone(),
             parted: self.parted.clone(),
             lost_columns: self.lost_columns.clone(),
+            retyped: self.retyped.clone(),
+            gone: self.gone.clone(),
             renamed_parts: self.renamed_parts.clone(),
             replaced_views: self.replaced_views.clone(),
             made_triggers: self.made_triggers.clone(),
@@ -96,6 +100,8 @@ impl Plan {
         self.made_keys = saved.made_keys;
         self.parted = saved.parted;
         self.lost_columns = saved.lost_columns;
+        self.retyped = saved.retyped;
+        self.gone = saved.gone;
         self.renamed_parts = saved.renamed_parts;
         self.replaced_views = saved.replaced_views;
         self.made_triggers = saved.made_triggers;
