@@ -118,6 +118,8 @@ pub enum Alter {
         column: String,
         rewrites: bool,
     },
+    /// A default of a column, and what it names.
+    Default(Vec<Reference>),
     SetNotNull {
         column: String,
     },
@@ -281,6 +283,8 @@ pub enum Statement {
     /// CREATE or ALTER POLICY.
     Policy {
         table: Name,
+        /// The one that is altered.
+        altered: Option<String>,
         references: Vec<Reference>,
     },
     CreateStatistics {

@@ -303,6 +303,10 @@ impl Plan {
             Alter::Family => {
                 self.lock_family(relation, only, level, "altered");
             }
+            Alter::Default(references) => {
+                self.lock_family(relation, only, level, "altered");
+                self.named_in_stored(references, "named in the default");
+            }
             Alter::SetNotNull { column } => {
                 // Partitions have it where their parent has, and are asked for it where only their parent is
                 // to get it (`ATPrepSetNotNull`).

@@ -57,8 +57,18 @@ impl Plan {
                 }
                 self.named_in_stored(references, "named in the rule");
             }
-            Statement::Policy { table, references } => {
+            Statement::Policy {
+                table,
+                altered,
+                references,
+            } => {
                 if let Some(relation) = self.find(table) {
+                    let altered = altered
+                        .as_ref()
+                        .and_then(|name| self.named(class::POLICY, relation, name));
+                    for named in altered.map(depend::named_by).unwrap_or_default() {
+                        self.depend_on(named, "named in the policy");
+                    }
                     self.lock(relation, AccessExclusive, "its policies change");
                 }
                 self.named_in_stored(references, "named in the policy");

@@ -56,10 +56,11 @@ unsafe fn subcommand(command: &pg_sys::AlterTableCmd, table: &Name) -> Alter {
                 );
                 Alter::ColumnType { column, rewrites }
             }
-            // A default is stored, not run: what it names is only looked up.
-            at::AT_ColumnDefault
+            at::AT_ColumnDefault => Alter::Default(query::references(&[command.def])),
+            // The indexes that are looked through for the column too are let go of at once, and nobody uses them
+            // without the table.
+            at::AT_SetStorage
             | at::AT_SetStatistics
-            | at::AT_SetStorage
             | at::AT_DropExpression
             | at::AT_DropNotNull => Alter::Family,
             at::AT_SetNotNull => Alter::SetNotNull { column: name() },
@@ -318,6 +319,7 @@ pub unsafe fn policy(statement: &pg_sys::AlterPolicyStmt) -> Statement {
     unsafe {
         Statement::Policy {
             table: node::name(statement.table),
+            altered: node::string(statement.policy_name),
             references: query::references(&[statement.qual, statement.with_check]),
         }
     }

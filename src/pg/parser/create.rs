@@ -166,6 +166,7 @@ pub unsafe fn policy(statement: &pg_sys::CreatePolicyStmt) -> Statement {
     unsafe {
         Statement::Policy {
             table: node::name(statement.table),
+            altered: None,
             references: query::references(&[statement.qual, statement.with_check]),
         }
     }
