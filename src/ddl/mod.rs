@@ -25,8 +25,26 @@ pub struct Address {
     pub part: i32,
 }
 
-/// A relation that a query or an expression names, and how it is locked for that.
-pub type Reference = (Name, LockMode);
+/// A relation that a query or an expression names, and how.
+pub type Reference = (Name, Naming);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// It is read or changed, and locked for that.
+    Relation(LockMode),
+    /// It is given as a constant, as to `nextval`, and locked so, if at all, when that is run.
+    Constant(Option<LockMode>),
+}
+
+impl Naming {
+    /// How the relation is locked when the query is run.
+    pub fn when_run(self) -> Option<LockMode> {
+        match self {
+            Naming::Relation(mode) => Some(mode),
+            Naming::Constant(mode) => mode,
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -467,13 +467,13 @@ impl Plan {
     /// would be in the way.
     pub(super) fn lock_composites(&mut self, relation: RelationId) {
         for type_id in catalog::column_types(relation) {
-            let composites = catalog::composites_of_type(type_id).into_iter();
-            for composite in composites.filter(|one| reach::kind(*one) != COMPOSITE) {
-                self.lock(
-                    composite,
-                    AccessShare,
-                    format!("type of a column of {}", reach::name(relation)),
-                );
+            for composite in catalog::composites_of_type(type_id) {
+                let why = format!("type of a column of {}", reach::name(relation));
+                match reach::kind(composite) {
+                    // Looked at, and let go of at once.
+                    COMPOSITE => self.depend_on(composite, why),
+                    _ => self.lock(composite, AccessShare, why),
+                }
             }
         }
     }
@@ -610,15 +610,13 @@ impl Plan {
                 .for_each(|member| self.rewrite(*member, AccessExclusive));
         }
         self.lock_types(column);
-        for (name, mode) in &column.references {
-            if let Some(named) = self.find(name) {
-                self.lock(
-                    named,
-                    *mode,
-                    format!("named in the default of {}", column.name),
-                );
+        let why = format!("named in the default of {}", column.name);
+        for (name, naming) in &column.references {
+            if let (Some(named), Some(mode)) = (self.find(name), naming.when_run()) {
+                self.lock(named, mode, &*why);
             }
         }
+        self.named_in_stored(&column.references, &why);
         for constraint in &column.constraints {
             if let Constraint::Foreign {
                 table, referenced, ..

@@ -4,7 +4,7 @@ use super::deletion::whole;
 use super::names::{Found, Through};
 use super::reach::{self, PARTITIONED};
 use super::{Effect, MADE_ON_IT, Plan};
-use crate::ddl::{Address, CreateTable, IndexShape, Name, Reference, Statement};
+use crate::ddl::{Address, CreateTable, IndexShape, Name, Naming, Reference, Statement};
 use crate::lock::LockMode::*;
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, NORMAL, catalog as class};
@@ -143,8 +143,8 @@ impl Plan {
                     catalog::set_search_path(path);
                 }
                 self.named_in_stored(references, "named in the function");
-                for (name, mode) in references.iter().filter(|_| *is_checked) {
-                    if let Some(relation) = self.find(name) {
+                for (name, naming) in references.iter().filter(|_| *is_checked) {
+                    if let (Naming::Relation(mode), Some(relation)) = (naming, self.find(name)) {
                         self.rewritten(relation, *mode, &mut vec![]);
                     }
                 }
@@ -158,12 +158,11 @@ impl Plan {
 
     /// What is named in something that is stored and not run: the sequence of a `nextval` is only looked up.
     pub(super) fn named_in_stored(&mut self, references: &[Reference], why: &str) {
-        for (name, mode) in references {
-            if let Some(relation) = self.find(name) {
-                match (reach::kind(relation), mode) {
-                    (reach::SEQUENCE, RowExclusive) => self.depend_on(relation, why),
-                    _ => self.lock(relation, *mode, why),
-                }
+        for (name, naming) in references {
+            match (self.find(name), naming) {
+                (Some(relation), Naming::Relation(mode)) => self.lock(relation, *mode, why),
+                (Some(relation), Naming::Constant(_)) => self.depend_on(relation, why),
+                (None, _) => (),
             }
         }
     }
@@ -213,8 +212,8 @@ impl Plan {
 
     /// The types of what a query reads become those of a new relation.
     fn columns_of(&mut self, references: &[Reference]) {
-        for (name, _) in references {
-            if let Some(relation) = self.find(name) {
+        for (name, naming) in references {
+            if let (Naming::Relation(_), Some(relation)) = (naming, self.find(name)) {
                 self.lock_composites(relation);
             }
         }

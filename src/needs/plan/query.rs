@@ -3,26 +3,32 @@
 use super::Plan;
 use super::names::Found;
 use super::reach::{self, VIEW};
-use crate::ddl::Reference;
+use crate::ddl::{Naming, Reference};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend;
 
 impl Plan {
     pub(super) fn query(&mut self, references: &[Reference], runs: bool) {
-        for (name, mode) in references {
+        for (name, naming) in references {
+            let mode = match naming {
+                Naming::Relation(mode) => *mode,
+                Naming::Constant(Some(mode)) if runs => *mode,
+                Naming::Constant(_) => continue,
+            };
             let Some(relation) = self.find(name) else {
                 if runs {
                     self.behind(self.names.find(name));
                 }
                 continue;
             };
-            self.lock(relation, *mode, "named in the query");
-            if runs {
-                self.behind_view(relation, *mode);
-                if *mode == LockMode::RowExclusive {
-                    self.rewritten(relation, *mode, &mut vec![]);
+            self.lock(relation, mode, "named in the query");
+            if runs && matches!(naming, Naming::Relation(_)) {
+                self.behind_view(relation);
+                let writes = mode == LockMode::RowExclusive;
+                if writes {
+                    self.rewritten(relation, mode, &mut vec![]);
                 }
-                self.set_off(relation, *mode == LockMode::RowExclusive);
+                self.set_off(relation, writes);
             }
         }
     }
@@ -57,7 +63,10 @@ impl Plan {
     /// The same of what a query names, for when it is read itself.
     pub(super) fn reads(&self, references: &[Reference]) -> Vec<Found> {
         let mut reads = vec![];
-        for (name, _) in references {
+        let relations = references
+            .iter()
+            .filter(|(_, naming)| matches!(naming, Naming::Relation(_)));
+        for (name, _) in relations {
             let found = self.names.find(name);
             if found != Found::Missing && !reads.contains(&found) {
                 reads.push(found);
@@ -67,7 +76,7 @@ impl Plan {
     }
 
     /// What a view reads is locked when a query on it is rewritten.
-    fn behind_view(&mut self, relation: u32, _mode: LockMode) {
+    fn behind_view(&mut self, relation: RelationId) {
         if reach::kind(relation) != VIEW {
             return;
         }
@@ -80,7 +89,7 @@ impl Plan {
                 Found::Existing(read) => {
                     self.lock(read, LockMode::AccessShare, read_by_view(view));
                     self.set_off(read, false);
-                    self.behind_view(read, LockMode::AccessShare);
+                    self.behind_view(read);
                 }
                 read => self.behind(read),
             }

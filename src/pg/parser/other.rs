@@ -1,7 +1,7 @@
 //! Statements that are no DDL on a single object: maintenance, LOCK, COPY, GRANT, COMMENT.
 
 use super::{drop, node, query};
-use crate::ddl::{Name, Part, Reach, Reference, Statement, Transaction};
+use crate::ddl::{Name, Naming, Part, Reach, Reference, Statement, Transaction};
 use crate::lock::LockMode;
 use crate::pg::catalog;
 use pgrx::pg_sys::{self, ObjectType::*};
@@ -146,7 +146,8 @@ pub unsafe fn copy(statement: &pg_sys::CopyStmt) -> Statement {
             true => LockMode::RowExclusive,
             false => LockMode::AccessShare,
         };
-        let mut references: Vec<Reference> = vec![(node::name(statement.relation), mode)];
+        let mut references: Vec<Reference> =
+            vec![(node::name(statement.relation), Naming::Relation(mode))];
         references.extend(query::references(&[statement.whereClause]));
         Statement::Query {
             references,

@@ -1,7 +1,7 @@
 //! Which relations a query or an expression names, and how it locks them.
 
 use super::node;
-use crate::ddl::{Name, Reference, Statement};
+use crate::ddl::{Name, Naming, Reference, Statement};
 use crate::lock::LockMode;
 use crate::pg::compat::unbound;
 use crate::pg::{catalog, depend};
@@ -120,6 +120,7 @@ impl Finder {
                     self.add(name, LockMode::AccessShare);
                     return;
                 }
+                T_TypeCast => self.regclass(&*tree.cast()),
                 // Looked into by what they belong to.
                 T_WithClause | T_LockingClause => return,
                 T_SelectStmt => {
@@ -210,7 +211,8 @@ impl Finder {
         if !relation.is_null() {
             // SAFETY: as promised.
             let name = unsafe { node::name(relation) };
-            self.found.push((name, LockMode::RowExclusive));
+            self.found
+                .push((name, Naming::Relation(LockMode::RowExclusive)));
         }
     }
 
@@ -238,7 +240,24 @@ impl Finder {
                 true => sequence_of_column(&*argument.cast()),
                 false => node::name_in_constant(argument),
             };
-            self.found.extend(name.map(|name| (name, mode)));
+            self.found
+                .extend(name.map(|name| (name, Naming::Constant(Some(mode)))));
+        }
+    }
+
+    /// A constant cast to `regclass`.
+    ///
+    /// # Safety
+    /// A raw cast.
+    unsafe fn regclass(&mut self, cast: &pg_sys::TypeCast) {
+        // SAFETY: as promised.
+        unsafe {
+            let type_name = node::strings((*cast.typeName).names).pop();
+            if type_name.as_deref() == Some("regclass")
+                && let Some(name) = node::name_in_constant(cast.arg)
+            {
+                self.found.push((name, Naming::Constant(None)));
+            }
         }
     }
 
@@ -328,7 +347,7 @@ impl Finder {
     fn add(&mut self, name: Name, mode: LockMode) {
         let is_with = name.schema.is_none() && self.with.contains(&name.name);
         if !is_with {
-            self.found.push((name, mode));
+            self.found.push((name, Naming::Relation(mode)));
         }
     }
 }
