@@ -220,6 +220,9 @@ impl Plan {
                 let name = depend::constraint_name(key.id);
                 let why = format!("its foreign key {name} references the partition too");
                 self.lock(key.table, ShareRowExclusive, why);
+                if let Some(index) = partition.and_then(|one| index_like(one, key.index)) {
+                    self.depend_on(index, format!("index that foreign key {name} needs"));
+                }
             }
         }
     }
@@ -249,7 +252,7 @@ impl Plan {
                     format!("referenced by foreign key {name}"),
                 );
                 if member != key.referenced
-                    && let Some(index) = key_index(member, &[])
+                    && let Some(index) = index_like(member, key.index)
                 {
                     self.depend_on(index, format!("index that foreign key {name} needs"));
                 }
@@ -294,12 +297,15 @@ impl Plan {
     /// The same where the partition is new, and has those that its parent has.
     pub(super) fn detach_foreign_keys_of(&mut self, parent: RelationId) {
         for key in self.topmost(depend::constraints(parent)) {
-            let why = format!(
-                "referenced by foreign key {}",
-                depend::constraint_name(key.id)
-            );
+            let name = depend::constraint_name(key.id);
             for member in reach::parts(key.referenced) {
-                self.lock(member, ShareRowExclusive, &*why);
+                let why = format!("referenced by foreign key {name}");
+                self.lock(member, ShareRowExclusive, why);
+                if member != key.referenced
+                    && let Some(index) = index_like(member, key.index)
+                {
+                    self.depend_on(index, format!("index that foreign key {name} needs"));
+                }
             }
         }
         for key in self.topmost(depend::referencing(parent)) {
@@ -333,6 +339,16 @@ fn has_same(table: RelationId, key: &depend::Constraint) -> bool {
         own.filter(|own| own.kind == b'f' && own.referenced == key.referenced && own.is_valid)
             .any(|own| depend::foreign_key_traits(&own) == wanted)
     })
+}
+
+/// The index of a partition that is on the same columns as that index of another table in the tree.
+fn index_like(table: RelationId, index: RelationId) -> Option<RelationId> {
+    let of = catalog::table_of_index(index)?;
+    let keys = catalog::index(index)?.keys.into_iter();
+    let columns: Option<Vec<String>> = keys
+        .map(|number| catalog::column_name(of, number))
+        .collect();
+    key_index(table, &columns?)
 }
 
 /// The index that a foreign key to those columns needs: without columns, that of the primary key.
