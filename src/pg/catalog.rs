@@ -450,8 +450,8 @@ pub fn search_path() -> Vec<String> {
 }
 
 pub use super::compat::{
-    GRANT_LOCKS_RELATIONS, PLANNER_LOCKS_PARTITIONED_INDEXES, RESTART_LOCK,
-    UNIQUE_LOCKS_PARTITIONS_ALIKE, VACUUM_FOLLOWS_INHERITANCE, locks_dependencies,
+    ADD_CONSTRAINT_LOCKS_HEIRS, GRANT_LOCKS_RELATIONS, PLANNER_LOCKS_PARTITIONED_INDEXES,
+    RESTART_LOCK, VACUUM_FOLLOWS_INHERITANCE, locks_dependencies,
 };
 
 /// Identifiers parted by dots or commas, as SQL spells them; none where they are not.

@@ -202,8 +202,9 @@ pub const GRANT_LOCKS_RELATIONS: bool = cfg!(feature = "pg18");
 /// through partitions.
 pub const VACUUM_FOLLOWS_INHERITANCE: bool = cfg!(feature = "pg18");
 
-/// Whether partitions are locked like their parent when that gets a UNIQUE constraint.
-pub const UNIQUE_LOCKS_PARTITIONS_ALIKE: bool = cfg!(feature = "pg18");
+/// Whether all that inherit from a table, partitions or not, are locked like it when it gets a constraint,
+/// whatever the constraint is to them. A primary key is no such one.
+pub const ADD_CONSTRAINT_LOCKS_HEIRS: bool = cfg!(feature = "pg18");
 
 /// What TRUNCATE … RESTART IDENTITY locks sequences with.
 pub const RESTART_LOCK: LockMode = LockMode::AccessExclusive;

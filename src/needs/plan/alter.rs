@@ -758,6 +758,10 @@ impl Plan {
         level: LockMode,
         constraint: &Constraint,
     ) {
+        let is_primary = matches!(constraint, Constraint::Index { primary: true, .. });
+        if catalog::ADD_CONSTRAINT_LOCKS_HEIRS && !is_primary {
+            self.lock_family(relation, only, level, "altered");
+        }
         match constraint {
             Constraint::Check { no_inherit, .. } => {
                 self.lock_family(relation, only || *no_inherit, level, "altered");
@@ -794,8 +798,7 @@ impl Plan {
                             !column.not_null || reach::kind(relation) != PARTITIONED
                         })
                     });
-                let alike = !primary && catalog::UNIQUE_LOCKS_PARTITIONS_ALIKE;
-                let mode = if has_nulls || alike { level } else { Share };
+                let mode = if has_nulls { level } else { Share };
                 if reach::kind(relation) == PARTITIONED {
                     self.lock_family(relation, only, mode, "gets an index of its own");
                     self.lock_matching_indexes(relation, columns, true);
