@@ -10,5 +10,8 @@ COMMENT ON FUNCTION lockguard.guard() IS
 CREATE EVENT TRIGGER lockguard ON ddl_command_start
     EXECUTE FUNCTION lockguard.guard();
 
+-- A session asks for it by its own setting, also one that replays what another server has done.
+ALTER EVENT TRIGGER lockguard ENABLE ALWAYS;
+
 COMMENT ON EVENT TRIGGER lockguard IS
     'Guard mode, in sessions that set lockguard.policy. ALTER EVENT TRIGGER lockguard DISABLE takes it out of every statement''s way.';

@@ -3,7 +3,7 @@
 //! invalid one then, and drop it.
 
 use crate::error::Error;
-use crate::pg::{extension, interval, text, wait};
+use crate::pg::{extension, interval, source, text, wait};
 use crate::policy::{self, Policy, Problem, quoted};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::cell::RefCell;
@@ -36,6 +36,16 @@ pub fn define() {
 /// Whether guard mode was never asked for.
 pub fn is_empty() -> bool {
     POLICY.get().is_none_or(|value| value.is_empty())
+}
+
+/// Whether the policy of guard mode comes from ALTER DATABASE … SET.
+///
+/// # Errors
+/// Those of asking the server.
+pub fn is_set_for_database() -> Result<bool, Error> {
+    let source = source::of_setting("lockguard.policy");
+    let source = source.map_err(|error| Error::Server(error.to_string()))?;
+    Ok(source.as_deref() == Some("database"))
 }
 
 /// The policy of guard mode; none if that is off.

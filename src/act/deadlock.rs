@@ -3,7 +3,7 @@
 use super::Call;
 use crate::decide::{Decision, Stance};
 use crate::error::Error;
-use crate::pg::process;
+use crate::pg::{process, snapshots};
 use crate::session::Identity;
 use crate::survey::{self, Sighting};
 use std::collections::HashMap;
@@ -40,6 +40,15 @@ impl Call<'_> {
         let Some(found) = survey::who_waits_for(&waiting, own) else {
             return Ok(());
         };
+        // Another that is about to build an index has come to wait for our snapshot just now: at the next look
+        // it is not in the way.
+        let has_snapshot_alone = sightings
+            .iter()
+            .filter(|sighting| sighting.session.identity == found)
+            .all(|sighting| sighting.tag.is_virtual_transaction());
+        if has_snapshot_alone && found.pid().is_some_and(snapshots::waits_for_us) {
+            return Ok(());
+        }
         let name = self.watch.name(found);
         Err(Error::Deadlock {
             message: format!("deadlock: {name}, in the way of {}, waits for this transaction", self.aim),

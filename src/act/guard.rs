@@ -3,11 +3,14 @@
 use super::statement::Statement;
 use super::target::Aim;
 use super::{Manner, carry_out};
+use crate::ddl;
 use crate::error::Error;
 use crate::needs;
 use crate::pg::event::Ddl;
+use crate::pg::roles::{self, OnlyWith};
 use crate::pg::{catalog, extension};
 use crate::policy::Policy;
+use crate::settings;
 
 /// Whether DDL is guarded here at all: not that of an extension's script, whose author has not reckoned
 /// with it, nor where an upgrade of the server makes the catalogs anew.
@@ -23,15 +26,47 @@ pub fn applies() -> bool {
 /// As for [`preempt`](super::preempt).
 pub fn before(ddl: Ddl, policy: &Policy) -> Result<(), Error> {
     let Ddl { tag, statement } = ddl;
+    if !may_be_run(&statement) {
+        // The server will say so, and nobody is to be preempted for that.
+        return Ok(());
+    }
     let read = move || needs::statement(&statement);
     let statement = Statement::new(tag, Box::new(read))?;
     if statement.plan().is_empty() {
         return Ok(());
     }
+    let _rights = OnlyWith::roles(&who_has_set_it()?);
     carry_out(
         Aim::Statement(statement.named_by_relation()),
         policy,
         Manner::Guard,
     )
     .map(|_| ())
+}
+
+/// Whether the current role owns what the statement is about, as far as that exists.
+fn may_be_run(statement: &ddl::Statement) -> bool {
+    let (subjects, schema_will_do) = statement.subjects();
+    subjects
+        .into_iter()
+        .filter_map(|name| catalog::resolve_parts(name.schema.as_deref(), &name.name))
+        .all(|relation| match schema_will_do {
+            true => roles::may_drop(relation),
+            false => roles::owns(relation),
+        })
+}
+
+/// Whose policy it is, beside the current role's: in a SECURITY DEFINER function that of whoever calls it; and that
+/// of the database's owner where he has set it for everybody in the database. Neither is to signal
+/// through it whom he could not signal himself.
+fn who_has_set_it() -> Result<Vec<u32>, Error> {
+    let mut roles = vec![roles::outer()];
+    // An owner who is a superuser needs no asking.
+    let owner = roles::owner_of_database().filter(|owner| !roles::is_superuser(*owner));
+    if let Some(owner) = owner.filter(|owner| !roles.contains(owner))
+        && settings::is_set_for_database()?
+    {
+        roles.push(owner);
+    }
+    Ok(roles)
 }

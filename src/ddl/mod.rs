@@ -463,6 +463,30 @@ pub struct IndexKey {
     pub family: Option<u32>,
 }
 
+impl Statement {
+    /// The relations that the statement is about, for most of which only their owner may run it; and whether
+    /// the owner of their schema may as well. The server looks at that before it locks them.
+    pub fn subjects(&self) -> (Vec<&Name>, bool) {
+        use Statement::*;
+        match self {
+            Drop { names, .. } => (names.iter().collect(), true),
+            AlterTable { name, .. }
+            | Rename { name, .. }
+            | SetSchema { name, .. }
+            | AlterSequence { name, .. }
+            | Describe { name } => (vec![name], false),
+            DropPart { table, .. }
+            | RenamePart { table, .. }
+            | CreateIndex { table, .. }
+            | CreateRule { table, .. }
+            | Policy { table, .. }
+            | DescribePart { table } => (vec![table], false),
+            CreateStatistics { tables } => (tables.iter().collect(), false),
+            _ => (vec![], false),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateTable {
     pub name: Name,

@@ -145,6 +145,20 @@ pub(super) unsafe fn is_owner(relation: pg_sys::Oid, role: pg_sys::Oid) -> bool 
     }
 }
 
+/// Whether a role owns a schema, or is a member of its owner.
+///
+/// # Safety
+/// As for any function of the server.
+pub(super) unsafe fn is_owner_of_schema(schema: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_namespace_ownercheck(schema, role);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::NamespaceRelationId, schema, role);
+    }
+}
+
 /// Any one of these privileges on a table lets a role lock it in that mode (`LockTableAclCheck` in
 /// `lockcmds.c`).
 pub(super) fn privileges_to_lock(mode: LockMode) -> pg_sys::AclMode {

@@ -27,6 +27,7 @@ pub mod roles;
 mod scan;
 pub mod shown;
 pub mod snapshots;
+pub mod source;
 mod subtransaction;
 pub mod tablespace;
 pub mod take;

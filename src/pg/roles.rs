@@ -1,9 +1,11 @@
 //! Roles: their names, and what the current one may see of and do to another's sessions.
 
 use super::compat::roles::{READ_ALL_STATS, SIGNAL_AUTOVACUUM, SIGNAL_BACKEND};
+use super::scan::{Index, rows};
 use super::{compat, text};
 use crate::lock::{LockMode, RelationId};
 use pgrx::pg_sys;
+use std::cell::RefCell;
 
 /// The name of a role; none if it has been dropped.
 pub fn name(role: u32) -> Option<String> {
@@ -11,38 +13,103 @@ pub fn name(role: u32) -> Option<String> {
     unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::Oid::from_u32(role), true)) }
 }
 
+thread_local! {
+    /// Roles that must be allowed what the current one is.
+    static TOO: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(vec![]) };
+}
+
+/// While there is one, others' sessions may be seen and signalled only as far as these roles may too.
+pub struct OnlyWith(());
+
+impl OnlyWith {
+    pub fn roles(roles: &[u32]) -> OnlyWith {
+        TOO.set(
+            roles
+                .iter()
+                .map(|role| pg_sys::Oid::from_u32(*role))
+                .collect(),
+        );
+        OnlyWith(())
+    }
+}
+
+impl Drop for OnlyWith {
+    fn drop(&mut self) {
+        TOO.take();
+    }
+}
+
+/// Whether the current role, and whoever must be too, is allowed something.
+fn all(is_allowed: impl Fn(pg_sys::Oid) -> bool) -> bool {
+    // SAFETY: set when the session starts.
+    let current = unsafe { pg_sys::GetUserId() };
+    is_allowed(current) && TOO.with_borrow(Clone::clone).into_iter().all(is_allowed)
+}
+
+/// The role of the session, or that of SET ROLE: whoever calls a SECURITY DEFINER function.
+pub fn outer() -> u32 {
+    // SAFETY: set when the session starts.
+    unsafe { pg_sys::GetOuterUserId() }.to_u32()
+}
+
+/// The owner of this database.
+pub fn owner_of_database() -> Option<u32> {
+    const BY_OID: Index = Index {
+        catalog: 1262,
+        index: 2672,
+    };
+    let key = [("oid", super::catalog::database())];
+    rows(BY_OID, &key, ["datdba"])
+        .first()
+        .map(|[owner]| *owner as u32)
+}
+
+/// Whether a role is a superuser.
+pub fn is_superuser(role: u32) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::superuser_arg(pg_sys::Oid::from_u32(role)) }
+}
+
 /// Whether `pg_stat_activity` shows the current role a session of that role in full
 /// (`HAS_PGSTAT_PERMISSIONS` in `pgstatfuncs.c`). No role: a process of the server itself.
 pub fn may_see(role: Option<u32>) -> bool {
-    has_privileges_of(READ_ALL_STATS)
-        || has_privileges_of(role.map_or(pg_sys::InvalidOid, pg_sys::Oid::from_u32))
+    let role = role.map_or(pg_sys::InvalidOid, pg_sys::Oid::from_u32);
+    all(|who| has_privileges_of(who, READ_ALL_STATS) || has_privileges_of(who, role))
 }
 
 /// Whether core would let the current role signal a session of that role (0: of none), by
 /// `pg_signal_backend` in `signalfuncs.c`.
 pub fn may_signal(role: u32, is_autovacuum_worker: bool) -> bool {
+    let is_protected = role == 0 || is_superuser(role);
     let role = pg_sys::Oid::from_u32(role);
-    // SAFETY: catalog look-ups.
-    let (is_protected, is_superuser) = unsafe {
-        (
-            role == pg_sys::InvalidOid || pg_sys::superuser_arg(role),
-            pg_sys::superuser(),
-        )
-    };
-    if is_superuser {
-        return true;
-    }
-    match (is_protected, is_autovacuum_worker) {
-        (true, true) => SIGNAL_AUTOVACUUM.is_some_and(has_privileges_of),
-        (true, false) => false,
-        (false, _) => has_privileges_of(role) || has_privileges_of(SIGNAL_BACKEND),
-    }
+    all(|who| {
+        if is_superuser(who.to_u32()) {
+            return true;
+        }
+        match (is_protected, is_autovacuum_worker) {
+            (true, true) => SIGNAL_AUTOVACUUM.is_some_and(|right| has_privileges_of(who, right)),
+            (true, false) => false,
+            (false, _) => has_privileges_of(who, role) || has_privileges_of(who, SIGNAL_BACKEND),
+        }
+    })
 }
 
 /// Whether the current role owns a relation.
 pub fn owns(relation: RelationId) -> bool {
     // SAFETY: catalog look-ups. They raise 42P01 for a relation that has just vanished.
     unsafe { compat::is_owner(pg_sys::Oid::from_u32(relation), pg_sys::GetUserId()) }
+}
+
+/// Whether the current role may drop a relation: it owns it, or its schema.
+pub fn may_drop(relation: RelationId) -> bool {
+    let schema = super::catalog::relation(relation).map(|facts| facts.schema);
+    owns(relation)
+        || schema.is_some_and(|schema| {
+            // SAFETY: catalog look-ups.
+            unsafe {
+                compat::is_owner_of_schema(pg_sys::Oid::from_u32(schema), pg_sys::GetUserId())
+            }
+        })
 }
 
 /// Whether the current role may take a lock of that mode on a table or view, by the rules of LOCK
@@ -57,7 +124,7 @@ pub fn may_lock(relation: RelationId, mode: LockMode) -> bool {
     }
 }
 
-fn has_privileges_of(role: pg_sys::Oid) -> bool {
+fn has_privileges_of(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups.
-    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
+    unsafe { pg_sys::has_privs_of_role(member, role) }
 }

@@ -2,8 +2,9 @@
 //! concurrently would lack.
 
 use super::locks::InWay;
-use super::{compat, process};
+use super::{compat, locks, process};
 use crate::lock::{LockMode, LockTag};
+use crate::session::Identity;
 use pgrx::pg_sys;
 
 /// The sessions for whose snapshots `CREATE INDEX CONCURRENTLY` and its like would wait, were they to
@@ -33,6 +34,11 @@ pub fn holders() -> Vec<InWay> {
         let Some(who) = who.filter(|who| who.pid() != Some(process::own_pid())) else {
             continue;
         };
+        // Two such statements would wait for each other, where the server has each of them give up its own
+        // snapshot first: whoever waits for this transaction goes on before us.
+        if who.pid().is_some_and(waits_for_us) {
+            continue;
+        }
         if !found.iter().any(|f| f.who == who) {
             found.push(InWay {
                 tag: LockTag::virtual_transaction(transaction.slot, transaction.local),
@@ -43,4 +49,13 @@ pub fn holders() -> Vec<InWay> {
         }
     }
     found
+}
+
+/// Whether a process waits for the end of this very transaction, and for nothing else.
+pub fn waits_for_us(pid: i32) -> bool {
+    let Some(Identity::Backend { transaction, .. }) = process::by_pid(process::own_pid()) else {
+        return false;
+    };
+    let ours = LockTag::virtual_transaction(transaction.slot, transaction.local);
+    locks::awaited(pid).is_some_and(|wait| wait.tag == ours)
 }

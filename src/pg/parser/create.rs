@@ -206,13 +206,25 @@ pub unsafe fn table_as(statement: &pg_sys::CreateTableAsStmt) -> Statement {
     // SAFETY: as promised.
     unsafe {
         let name = node::name((*statement.into).rel);
-        if node::is(statement.query, T_ExecuteStmt) {
+        let query: *mut pg_sys::Query = match node::is(statement.query, T_Query) {
+            true => statement.query.cast(),
+            false => std::ptr::null_mut(),
+        };
+        let executed = match query.is_null() {
+            true => statement.query,
+            false => (*query).utilityStmt,
+        };
+        if node::is(executed, T_ExecuteStmt) {
             let why = "a prepared statement: what it runs cannot be seen ahead";
             return Statement::Several(vec![Statement::Unseen(why.into()), Statement::Made(name)]);
         }
         Statement::CreateTableAs {
             name,
-            references: query::references(&[statement.query]),
+            references: match query.is_null() {
+                true => query::references(&[statement.query]),
+                // An event trigger is handed it analysed: what it reads is locked already.
+                false => vec![],
+            },
             if_not_exists: statement.if_not_exists,
             runs: !(*statement.into).skipData,
         }

@@ -1,6 +1,7 @@
 //! Guard mode: nothing but a setting, and each DDL statement clears its own way: a file a topic.
 
 mod dumped;
+mod rights;
 mod setting;
 mod statements;
 
@@ -11,10 +12,15 @@ use libtest_mimic::Trial;
 use crate::world::World;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    [setting::trials, statements::trials, dumped::trials]
-        .into_iter()
-        .flat_map(|of| of(world))
-        .collect()
+    [
+        setting::trials,
+        statements::trials,
+        rights::trials,
+        dumped::trials,
+    ]
+    .into_iter()
+    .flat_map(|of| of(world))
+    .collect()
 }
 
 /// A table that DDL is about to lock, and an index on it.

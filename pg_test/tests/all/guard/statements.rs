@@ -2,9 +2,10 @@
 //! that are none of its business.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use libtest_mimic::Trial;
-use pg_test::Backup;
+use pg_test::{Backup, Running, Session, wait_until};
 
 use super::TABLE;
 use crate::preempt::scene::{SLOWLY, exists, table};
@@ -18,7 +19,10 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         dropping_a_table_behind_a_slow_backup_goes_through,
         its_locks_are_those_of_the_statement_and_stay_for_the_transaction,
         indexes_are_built_and_dropped_concurrently_behind_a_backup,
+        index_builds_of_other_tables_do_not_hold_each_other_up,
+        every_kind_of_ddl_runs,
         ddl_in_a_function_and_in_a_do_block_is_guarded_too,
+        a_session_that_replays_changes_is_guarded_too,
         the_script_of_an_extension_is_not_guarded,
         nobody_in_the_way_is_no_word,
         what_the_role_could_not_lock_is_cleared_all_the_same,
@@ -105,6 +109,136 @@ fn indexes_are_built_and_dropped_concurrently_behind_a_backup(world: &World) {
         .migration
         .error("CREATE INDEX CONCURRENTLY events_j ON events (i)");
     assert_eq!(error.code().code(), "25001");
+}
+
+fn index_builds_of_other_tables_do_not_hold_each_other_up(world: &World) {
+    let stage = Stage::new(world, TABLE);
+    stage.migration.run("CREATE TABLE other (i int)");
+    let snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT FROM events";
+    let application = Holder::idle(&stage.database, "web", snapshot);
+    let builds: Vec<Session> = ["events", "other"]
+        .iter()
+        .map(|table| stage.database.session(&format!("build of {table}")))
+        .collect();
+    let running: Vec<Running> = ["events", "other"]
+        .iter()
+        .zip(&builds)
+        .map(|(table, session)| {
+            session.run("SET lockguard.policy = 'on'");
+            // With a condition it has to wait for others of its kind.
+            session.spawn(format!(
+                "CREATE INDEX CONCURRENTLY ON {table} (i) WHERE i > 0"
+            ))
+        })
+        .collect();
+    wait_until("both wait", SOON, || {
+        running.iter().all(|build| build.wait_event().is_some())
+    });
+    // For each to look at the other more than once.
+    let start = Instant::now();
+    wait_until("they have waited for a while", SOON, || {
+        start.elapsed().as_millis() > 1_500
+    });
+    application.session.run("COMMIT");
+    for build in running {
+        build.wait(SOON).unwrap();
+    }
+}
+
+/// Statements that fire the trigger, one of each form that the parse tree has.
+const OF_EACH_KIND: &str = r#"
+    CREATE SCHEMA s CREATE TABLE t (a int) CREATE VIEW v AS SELECT a FROM t;
+    CREATE TABLE s.made AS SELECT i FROM events;
+    CREATE TABLE IF NOT EXISTS s.made AS SELECT i FROM events;
+    CREATE TABLE s.made2 AS SELECT i FROM events WITH NO DATA;
+    CREATE UNLOGGED TABLE s.made3 AS VALUES (1), (2);
+    CREATE TEMP TABLE made4 AS TABLE events;
+    CREATE TABLE s.made5 AS EXECUTE p;
+    SELECT 1 AS i INTO s.made6;
+    DO 'BEGIN CREATE TABLE s.made7 AS SELECT i FROM events UNION SELECT 1; END';
+    CREATE MATERIALIZED VIEW s.kept AS SELECT i FROM events;
+    CREATE MATERIALIZED VIEW s.kept2 AS SELECT i FROM events WITH NO DATA;
+    CREATE UNIQUE INDEX ON s.kept (i);
+    REFRESH MATERIALIZED VIEW s.kept;
+    REFRESH MATERIALIZED VIEW CONCURRENTLY s.kept;
+    ALTER MATERIALIZED VIEW s.kept RENAME TO kept3;
+    CREATE TYPE s.pair AS (a int, b int);
+    CREATE TYPE s.mood AS ENUM ('ok');
+    CREATE TYPE s.span AS RANGE (subtype = int4);
+    ALTER TYPE s.mood ADD VALUE 'sad';
+    ALTER TYPE s.pair ADD ATTRIBUTE c int;
+    CREATE DOMAIN s.d AS int CHECK (VALUE > 0);
+    ALTER DOMAIN s.d SET NOT NULL;
+    CREATE FUNCTION s.f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION s.g(int, int) RETURNS int LANGUAGE sql IMMUTABLE BEGIN ATOMIC SELECT $1 + $2; END;
+    CREATE PROCEDURE s.p() LANGUAGE sql BEGIN ATOMIC SELECT 1; END;
+    ALTER FUNCTION s.f() STABLE;
+    CREATE AGGREGATE s.a(int) (SFUNC = s.g, STYPE = int);
+    CREATE OPERATOR s.<+> (LEFTARG = int, RIGHTARG = int, FUNCTION = s.g);
+    CREATE CAST (s.pair AS text) WITH INOUT;
+    CREATE COLLATION s.c FROM "C";
+    CREATE SEQUENCE s.numbers;
+    ALTER SEQUENCE s.numbers OWNED BY s.t.a;
+    CREATE TABLE s.keyed (id int PRIMARY KEY, r int REFERENCES s.keyed, n serial);
+    ALTER TABLE s.keyed ADD x int, ALTER x SET DEFAULT 1, ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY pol ON s.keyed USING (EXISTS (SELECT FROM events));
+    ALTER POLICY pol ON s.keyed USING (true);
+    CREATE RULE r AS ON INSERT TO s.t DO ALSO NOTIFY somebody;
+    CREATE FUNCTION s.fired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+    CREATE TRIGGER trg BEFORE INSERT ON s.keyed FOR EACH ROW WHEN (NEW.id > 0) EXECUTE FUNCTION s.fired();
+    ALTER TRIGGER trg ON s.keyed RENAME TO trg2;
+    CREATE STATISTICS s.st ON id, r FROM s.keyed;
+    ALTER STATISTICS s.st SET STATISTICS 10;
+    CREATE VIEW s.v2 AS WITH RECURSIVE w(a) AS (SELECT 1 UNION SELECT a + 1 FROM w WHERE a < 3) SELECT a FROM w;
+    CREATE OR REPLACE VIEW s.v2 AS SELECT 1 AS a;
+    ALTER VIEW s.v2 ALTER a SET DEFAULT 1;
+    CREATE PUBLICATION pub FOR TABLE s.keyed;
+    ALTER PUBLICATION pub SET TABLE s.t;
+    CREATE FOREIGN DATA WRAPPER nowhere;
+    CREATE SERVER far FOREIGN DATA WRAPPER nowhere;
+    CREATE FOREIGN TABLE s.remote (a int) SERVER far;
+    CREATE USER MAPPING FOR CURRENT_USER SERVER far;
+    CREATE TEXT SEARCH CONFIGURATION s.ts (COPY = simple);
+    COMMENT ON COLUMN s.keyed.id IS 'x';
+    COMMENT ON FUNCTION s.f() IS 'x';
+    GRANT SELECT ON s.keyed TO PUBLIC;
+    GRANT SELECT ON ALL TABLES IN SCHEMA s TO PUBLIC;
+    REVOKE SELECT ON s.keyed FROM PUBLIC;
+    ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT SELECT ON TABLES TO PUBLIC;
+    CREATE TABLE s.parts (a int) PARTITION BY LIST (a);
+    CREATE TABLE s.part PARTITION OF s.parts FOR VALUES IN (1);
+    ALTER TABLE s.parts DETACH PARTITION s.part;
+    ALTER TABLE s.parts ATTACH PARTITION s.part FOR VALUES IN (1);
+    ALTER TABLE s.keyed ALTER COLUMN x TYPE bigint USING x + 1;
+    ALTER SCHEMA s RENAME TO t;
+    DROP POLICY pol ON t.keyed;
+    DROP OPERATOR t.<+> (int, int);
+    DROP TRIGGER trg2 ON t.keyed;
+    DROP INDEX events_i;
+    DROP SCHEMA t CASCADE;
+    DROP PUBLICATION pub;
+    DROP FOREIGN DATA WRAPPER nowhere CASCADE"#;
+
+fn every_kind_of_ddl_runs(world: &World) {
+    let stage = Stage::new(world, TABLE);
+    stage
+        .migration
+        .run("PREPARE p AS SELECT i FROM events; SET lockguard.policy = 'on'");
+    for statement in OF_EACH_KIND.split(";\n") {
+        if let Err(error) = stage.migration.try_run(statement) {
+            panic!("{statement}: {error:?}");
+        }
+    }
+}
+
+fn a_session_that_replays_changes_is_guarded_too(world: &World) {
+    let stage = Stage::new(world, TABLE);
+    let backup = Holder::busy(&stage.database, "pg_dump", "SELECT FROM events");
+    stage.migration.run(
+        "SET session_replication_role = replica; SET lockguard.policy = 'on'; SET lock_timeout = '100ms'",
+    );
+    stage.migration.run("ALTER TABLE events ADD j int");
+    backup.was_cancelled("it was in the way");
 }
 
 fn ddl_in_a_function_and_in_a_do_block_is_guarded_too(world: &World) {
