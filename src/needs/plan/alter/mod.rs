@@ -14,10 +14,10 @@ use super::deletion::whole;
 use super::names::Found;
 use super::reach::{self, PARTITIONED};
 use super::{MADE_ON_IT, Plan};
-use crate::ddl::{Alter, Kind, Statement, Triggers};
+use crate::ddl::{Alter, Name, Statement, Triggers};
 use crate::lock::LockMode::{self, *};
 use crate::lock::RelationId;
-use crate::pg::depend::{self, AUTO, NORMAL, catalog as class};
+use crate::pg::depend::{self, AUTO, catalog as class};
 use crate::pg::{catalog, tablespace};
 
 impl Plan {
@@ -28,47 +28,8 @@ impl Plan {
                 missing_ok,
                 level,
                 commands,
-            } => {
-                let Some(relation) = self.find_if(name, *missing_ok) else {
-                    if *missing_ok && self.names.find(name) == Found::Missing {
-                        return;
-                    }
-                    // Tables that exist may be named in what is done to one that does not yet.
-                    return commands
-                        .iter()
-                        .for_each(|command| self.of_new_table(name, command));
-                };
-                let level = level.unwrap_or(AccessExclusive);
-                self.lock(relation, level, "altered");
-                let typed = self.typed(relation);
-                // What drops comes first, then what changes types (`AT_PASS_DROP`, `AT_PASS_ALTER_TYPE`).
-                let mut in_passes: Vec<&Alter> = commands.iter().collect();
-                in_passes.sort_by_key(|command| match command {
-                    Alter::DropColumn { .. } | Alter::DropConstraint { .. } => 0,
-                    Alter::ColumnType { .. } => 1,
-                    _ => 2,
-                });
-                let rewritten = commands
-                    .iter()
-                    .any(|command| self.is_rewritten_by(relation, command));
-                for command in in_passes {
-                    self.subcommand(relation, name.only, level, rewritten, command);
-                    for table in &typed {
-                        self.lock(*table, level, "it is of that type");
-                        self.subcommand(*table, false, level, rewritten, command);
-                    }
-                }
-            }
-            Statement::Rename { kind, name, to } => {
-                if let Some(relation) = self.find_if(name, true) {
-                    let mode = match kind {
-                        Kind::Index if reach::is_index(relation) => ShareUpdateExclusive,
-                        _ => AccessExclusive,
-                    };
-                    self.lock(relation, mode, "renamed");
-                }
-                self.names.rename(name, to, None);
-            }
+            } => self.table(name, *missing_ok, *level, commands),
+            Statement::Rename { kind, name, to } => self.rename(*kind, name, to),
             Statement::RenamePart {
                 part,
                 table,
@@ -78,24 +39,7 @@ impl Plan {
                 self.rename_part(*part, table, name);
                 self.part_is_called(*part, table, name, to);
             }
-            Statement::SetSchema { name, schema } => {
-                if let Some(relation) = self.find_if(name, true) {
-                    self.lock(relation, AccessExclusive, "moved to another schema");
-                    self.move_into(whole(class::CLASS, relation), schema);
-                    for sequence in self.owned_sequences(relation) {
-                        let why = format!("sequence of {}", reach::name(relation));
-                        self.lock(sequence, AccessExclusive, why);
-                    }
-                }
-                let moved = self.names.find(name);
-                self.names.rename(name, &name.name, Some(schema));
-                if let Found::Existing(relation) = moved {
-                    let along = reach::indexes(relation).into_iter();
-                    for part in along.chain(self.owned_sequences(relation)) {
-                        self.names.move_along(part, schema);
-                    }
-                }
-            }
+            Statement::SetSchema { name, schema } => self.set_schema(name, schema),
             Statement::MoveObject {
                 object,
                 name,
@@ -125,21 +69,60 @@ impl Plan {
             Statement::AlterTypeOwner { type_id, owner } => {
                 self.change_type_owner(*type_id, *owner)
             }
-            Statement::AlterSequence { name, owned_by } => {
-                if let Some(sequence) = self.find_if(name, true) {
-                    self.lock(sequence, ShareRowExclusive, "altered");
-                }
-                if let Some(table) = owned_by.as_ref().and_then(|table| self.find(table)) {
-                    self.lock(table, AccessShare, "it is to own the sequence");
-                    if let Some(sequence) = self.find_if(name, true) {
-                        let (sequence, table) =
-                            (whole(class::CLASS, sequence), whole(class::CLASS, table));
-                        self.made.push((sequence, table, AUTO));
-                    }
-                }
-            }
+            Statement::AlterSequence { name, owned_by } => self.sequence(name, owned_by.as_ref()),
             Statement::AlterStatistics { .. } => (),
             _ => (),
+        }
+    }
+
+    fn table(
+        &mut self,
+        name: &Name,
+        missing_ok: bool,
+        level: Option<LockMode>,
+        commands: &[Alter],
+    ) {
+        let Some(relation) = self.find_if(name, missing_ok) else {
+            if missing_ok && self.names.find(name) == Found::Missing {
+                return;
+            }
+            // Tables that exist may be named in what is done to one that does not yet.
+            return commands
+                .iter()
+                .for_each(|command| self.of_new_table(name, command));
+        };
+        let level = level.unwrap_or(AccessExclusive);
+        self.lock(relation, level, "altered");
+        let typed = self.typed(relation);
+        // What drops comes first, then what changes types (`AT_PASS_DROP`, `AT_PASS_ALTER_TYPE`).
+        let mut in_passes: Vec<&Alter> = commands.iter().collect();
+        in_passes.sort_by_key(|command| match command {
+            Alter::DropColumn { .. } | Alter::DropConstraint { .. } => 0,
+            Alter::ColumnType { .. } => 1,
+            _ => 2,
+        });
+        let rewritten = commands
+            .iter()
+            .any(|command| self.is_rewritten_by(relation, command));
+        for command in in_passes {
+            self.subcommand(relation, name.only, level, rewritten, command);
+            for table in &typed {
+                self.lock(*table, level, "it is of that type");
+                self.subcommand(*table, false, level, rewritten, command);
+            }
+        }
+    }
+
+    fn sequence(&mut self, name: &Name, owned_by: Option<&Name>) {
+        if let Some(sequence) = self.find_if(name, true) {
+            self.lock(sequence, ShareRowExclusive, "altered");
+        }
+        if let Some(table) = owned_by.and_then(|table| self.find(table)) {
+            self.lock(table, AccessShare, "it is to own the sequence");
+            if let Some(sequence) = self.find_if(name, true) {
+                let (sequence, table) = (whole(class::CLASS, sequence), whole(class::CLASS, table));
+                self.made.push((sequence, table, AUTO));
+            }
         }
     }
 
@@ -265,28 +248,8 @@ impl Plan {
                     self.lock(toast, level, why);
                 }
             }
-            Alter::Inherit(parent) => {
-                if let Some(parent) = self.find(parent) {
-                    self.lock(parent, ShareUpdateExclusive, "to be inherited from");
-                    self.parted.retain(|pair| *pair != (relation, parent));
-                    let (child, parent) =
-                        (whole(class::CLASS, relation), whole(class::CLASS, parent));
-                    self.made.push((child, parent, NORMAL));
-                }
-                for child in reach::below(relation) {
-                    self.lock(
-                        child,
-                        AccessShare,
-                        format!("inherits from {}", reach::name(relation)),
-                    );
-                }
-            }
-            Alter::NoInherit(parent) => {
-                if let Some(parent) = self.find(parent) {
-                    self.lock(parent, AccessShare, "no longer inherited from");
-                    self.part(relation, parent);
-                }
-            }
+            Alter::Inherit(parent) => self.inherit(relation, parent),
+            Alter::NoInherit(parent) => self.no_inherit(relation, parent),
             Alter::Of(type_id) => {
                 if let Some(composite) = type_id.and_then(catalog::relation_of_type) {
                     self.lock(

@@ -1,5 +1,6 @@
-//! Partitions: attached (`ATExecAttachPartition`) and detached (`ATExecDetachPartition`), those of indexes
-//! too (`ATExecAttachPartitionIdx`), and what a new partition, attached or created, takes from its parent.
+//! Who inherits from whom: INHERIT (`ATExecAddInherit`, `ATExecDropInherit`), partitions attached
+//! (`ATExecAttachPartition`) and detached (`ATExecDetachPartition`), those of indexes too
+//! (`ATExecAttachPartitionIdx`), and what a new partition, attached or created, takes from its parent.
 //! Foreign keys that are copied to it or taken from it are left to `foreign_key`.
 
 use crate::ddl::Name;
@@ -12,9 +13,40 @@ use crate::needs::plan::names::Through;
 use crate::needs::plan::reach;
 use crate::needs::plan::{Effect, Plan};
 use crate::pg::catalog;
-use crate::pg::depend::{self, AUTO, catalog as class};
+use crate::pg::depend::{self, AUTO, NORMAL, catalog as class};
 
 impl Plan {
+    pub(super) fn inherit(&mut self, relation: RelationId, parent: &Name) {
+        if let Some(parent) = self.find(parent) {
+            self.lock(parent, ShareUpdateExclusive, "to be inherited from");
+            self.parted.retain(|pair| *pair != (relation, parent));
+            let (child, parent) = (whole(class::CLASS, relation), whole(class::CLASS, parent));
+            self.made.push((child, parent, NORMAL));
+        }
+        for child in reach::below(relation) {
+            self.lock(
+                child,
+                AccessShare,
+                format!("inherits from {}", reach::name(relation)),
+            );
+        }
+    }
+
+    pub(super) fn no_inherit(&mut self, relation: RelationId, parent: &Name) {
+        if let Some(parent) = self.find(parent) {
+            self.lock(parent, AccessShare, "no longer inherited from");
+            self.part(relation, parent);
+        }
+    }
+
+    /// One no longer inherits from the other.
+    fn part(&mut self, child: RelationId, parent: RelationId) {
+        self.parted.push((child, parent));
+        let (child, parent) = (whole(class::CLASS, child), whole(class::CLASS, parent));
+        self.made
+            .retain(|(by, on, _)| *by != child || *on != parent);
+    }
+
     pub(super) fn attach(&mut self, parent: RelationId, partition: &Name) {
         let default = reach::default_partition(parent);
         let found = self.find(partition);
@@ -169,14 +201,6 @@ impl Plan {
             self.lock(default, AccessExclusive, why);
         }
         self.detach_foreign_keys_of(parent);
-    }
-
-    /// One no longer inherits from the other.
-    pub(super) fn part(&mut self, child: RelationId, parent: RelationId) {
-        self.parted.push((child, parent));
-        let (child, parent) = (whole(class::CLASS, child), whole(class::CLASS, parent));
-        self.made
-            .retain(|(by, on, _)| *by != child || *on != parent);
     }
 
     pub(super) fn detach_indexes(&mut self, partition: RelationId) {

@@ -1,16 +1,46 @@
 //! Another name (`renameatt`, `RenameConstraint`, `RenameRelation`) and another schema
 //! (`AlterTableNamespace`). What a name means afterwards is kept by `names`.
 
-use crate::ddl::{Address, Name, Part};
+use crate::ddl::{Address, Kind, Name, Part};
 use crate::lock::LockMode::*;
 use crate::needs::plan::Plan;
 use crate::needs::plan::deletion::whole;
-use crate::needs::plan::names::Schema;
+use crate::needs::plan::names::{Found, Schema};
 use crate::needs::plan::reach::{self, PARTITIONED};
 use crate::pg::catalog;
 use crate::pg::depend::{self, NORMAL, catalog as class};
 
 impl Plan {
+    pub(super) fn rename(&mut self, kind: Kind, name: &Name, to: &str) {
+        if let Some(relation) = self.find_if(name, true) {
+            let mode = match kind {
+                Kind::Index if reach::is_index(relation) => ShareUpdateExclusive,
+                _ => AccessExclusive,
+            };
+            self.lock(relation, mode, "renamed");
+        }
+        self.names.rename(name, to, None);
+    }
+
+    pub(super) fn set_schema(&mut self, name: &Name, schema: &str) {
+        if let Some(relation) = self.find_if(name, true) {
+            self.lock(relation, AccessExclusive, "moved to another schema");
+            self.move_into(whole(class::CLASS, relation), schema);
+            for sequence in self.owned_sequences(relation) {
+                let why = format!("sequence of {}", reach::name(relation));
+                self.lock(sequence, AccessExclusive, why);
+            }
+        }
+        let moved = self.names.find(name);
+        self.names.rename(name, &name.name, Some(schema));
+        if let Found::Existing(relation) = moved {
+            let along = reach::indexes(relation).into_iter();
+            for part in along.chain(self.owned_sequences(relation)) {
+                self.names.move_along(part, schema);
+            }
+        }
+    }
+
     /// Dropping that schema will reach it.
     pub(super) fn move_into(&mut self, object: Address, schema: &str) {
         let schema = match self.names.schema(schema) {
