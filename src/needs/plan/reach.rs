@@ -236,4 +236,28 @@ impl Plan {
             );
         }
     }
+
+    /// The tables whose rows are in a relation's columns, which are looked at when it is made again. So are
+    /// composite types that are nothing else, but for that moment alone, and only their own ALTER or DROP
+    /// would be in the way.
+    pub(super) fn lock_composites(&mut self, relation: RelationId) {
+        for type_id in catalog::column_types(relation) {
+            for composite in catalog::composites_of_type(type_id) {
+                let why = format!("type of a column of {}", name(relation));
+                match kind(composite) {
+                    // Looked at, and let go of at once.
+                    COMPOSITE => self.depend_on(composite, why),
+                    _ => self.lock(composite, LockMode::AccessShare, why),
+                }
+            }
+        }
+    }
+
+    /// An index named without schema: it is in that of its table.
+    pub(super) fn index_of(&mut self, table: RelationId, index: &str) -> Option<RelationId> {
+        match self.names.find_beside(Found::Existing(table), index) {
+            Found::Existing(index) => Some(index),
+            _ => None,
+        }
+    }
 }
