@@ -16,6 +16,7 @@ type Reading = Box<dyn Fn() -> Vec<Planned>>;
 pub struct Statement {
     title: String,
     read: Reading,
+    planned: Vec<Planned>,
     plan: Preparation,
 }
 
@@ -44,8 +45,10 @@ impl Statement {
     /// # Errors
     /// Those of `read`.
     pub fn new(title: String, read: Reading) -> Result<Statement, Error> {
+        let planned = read();
         Ok(Statement {
-            plan: Preparation::new(read())?,
+            plan: Preparation::new(&planned)?,
+            planned,
             title,
             read,
         })
@@ -77,9 +80,14 @@ impl Statement {
     /// # Errors
     /// Those of planning.
     pub fn is_unchanged(&mut self) -> Result<bool, Error> {
-        let now = Preparation::new((self.read)())?;
-        let is_unchanged = now == self.plan;
-        self.plan = now;
+        let now = (self.read)();
+        // All locks are held by now: whose they are is not asked once more without need.
+        if now == self.planned {
+            return Ok(true);
+        }
+        let plan = Preparation::new(&now)?;
+        let is_unchanged = plan == self.plan;
+        (self.planned, self.plan) = (now, plan);
         Ok(is_unchanged)
     }
 

@@ -31,7 +31,7 @@ impl Preparation {
     ///
     /// # Errors
     /// Those of reading the catalogs.
-    pub fn new(planned: Vec<Planned>) -> Result<Preparation, Error> {
+    pub fn new(planned: &[Planned]) -> Result<Preparation, Error> {
         let mut plan = Preparation::default();
         let mut looked_at = Merged::default();
         let mut locked = Merged::default();
@@ -46,7 +46,7 @@ impl Preparation {
                 matches!(effect, Effect::AwaitLockers(_) | Effect::AwaitSnapshots);
             let relation =
                 relation.filter(|r| catalog::relation(*r).is_some_and(|facts| !facts.is_catalog));
-            match (effect, relation) {
+            match (*effect, relation) {
                 (Effect::Lock(mode), Some(relation)) => {
                     looked_at.add(Need { relation, mode });
                     locked.add(Need { relation, mode });
@@ -55,7 +55,9 @@ impl Preparation {
                     looked_at.add(Need { relation, mode })
                 }
                 (Effect::AwaitSnapshots, _) => plan.awaits_snapshots = true,
-                (Effect::Unseen, _) if !plan.unseen.contains(&reason) => plan.unseen.push(reason),
+                (Effect::Unseen, _) if !plan.unseen.contains(reason) => {
+                    plan.unseen.push(reason.clone());
+                }
                 (Effect::Unseen | Effect::Lock(_) | Effect::AwaitLockers(_), _) => (),
             }
         }

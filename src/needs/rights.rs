@@ -13,7 +13,7 @@ use crate::pg::{catalog, roles};
 /// 42501.
 pub fn may_lock(relations: &[RelationId], mode: LockMode) -> Result<(), Error> {
     for relation in relations {
-        let table = table_of(*relation)?;
+        let table = table_of(*relation);
         let kind = catalog::relation(table).map(|facts| facts.kind);
         let may_lock = match kind {
             Some(b'r' | b'p' | b'v') | None => roles::may_lock(table, mode),
@@ -48,14 +48,10 @@ pub fn may_lock(relations: &[RelationId], mode: LockMode) -> Result<(), Error> {
 }
 
 /// The table that a relation's rights go by.
-fn table_of(relation: RelationId) -> Result<RelationId, Error> {
-    let mut table = relation;
-    if let Some(indexed) = catalog::table_of_index(table) {
-        table = indexed;
+fn table_of(relation: RelationId) -> RelationId {
+    let table = catalog::table_of_index(relation).unwrap_or(relation);
+    match catalog::relation(table).is_some_and(|facts| facts.kind == b't') {
+        true => catalog::table_of_toast(table).unwrap_or(table),
+        false => table,
     }
-    if catalog::relation(table).is_some_and(|facts| facts.kind == b't') {
-        let owner = catalog::table_of_toast(table).map_err(|e| Error::Server(e.to_string()))?;
-        table = owner.unwrap_or(table);
-    }
-    Ok(table)
 }

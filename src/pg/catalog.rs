@@ -1,12 +1,13 @@
 //! The catalogs: which relation a name means, and what belongs to a relation. Takes no lock on the
 //! relations themselves and waits for nobody.
 
+use super::depend::{self, catalog as class};
 pub use super::scan::Reading;
 use super::scan::{Index, rows};
 use super::text;
+use crate::ddl::Address;
 use crate::lock::RelationId;
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
 /// What `pg_class` says of a relation.
@@ -571,21 +572,18 @@ pub fn table_of_index(index: RelationId) -> Option<RelationId> {
 }
 
 /// The table whose TOAST table this is; none if it is no TOAST table.
-pub fn table_of_toast(toast: RelationId) -> Result<Option<RelationId>, spi::Error> {
-    // No index leads there.
-    let query =
-        "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.reltoastrelid OPERATOR(pg_catalog.=) $1";
-    Spi::connect(|client| {
-        let argument = pg_sys::Oid::from_u32(toast).into();
-        let found = client.select(query, Some(1), &[argument])?;
-        match found.is_empty() {
-            true => Ok(None),
-            false => Ok(found
-                .first()
-                .get_one::<pg_sys::Oid>()?
-                .map(|oid| oid.to_u32())),
-        }
-    })
+pub fn table_of_toast(toast: RelationId) -> Option<RelationId> {
+    // No index of `pg_class` leads there, but the one depends on the other.
+    let of = Address {
+        class: class::CLASS,
+        object: toast,
+        part: 0,
+    };
+    let owners = depend::dependencies(of).into_iter();
+    let mut tables = owners
+        .filter(|(on, _)| on.class == class::CLASS && on.part == 0)
+        .map(|(on, _)| on.object);
+    tables.find(|table| relation(*table).is_some_and(|facts| facts.toast == Some(toast)))
 }
 
 /// Takes in what other sessions have done to the catalogs and committed.

@@ -1,12 +1,13 @@
 //! Which locks are held after the call: each relation's own, and none that the role could not take.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use libtest_mimic::Trial;
 use pg_test::Backup;
 
 use super::{TABLES, call, on_tables};
-use crate::preempt::scene::{SLOWLY, exists, table, verdict};
+use crate::preempt::scene::{SLOWLY, exists, preempt, table, verdict};
 use crate::take::rights::role;
 use crate::take::scene::{Holder, SOON, STRONGEST, Stage, Trail, pairs};
 use crate::world::{World, scenarios};
@@ -21,6 +22,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         what_the_statement_has_come_to_need_meanwhile_is_held_too,
         by_itself_the_call_clears_the_way_and_keeps_nothing,
         without_take_lock_nothing_is_held,
+        many_toast_tables_are_taken_about_as_fast_as_by_name,
     ]
 }
 
@@ -160,4 +162,36 @@ fn without_take_lock_nothing_is_held(world: &World) {
         .run(&call("DROP TABLE events", r#", "take_lock": false"#));
     assert_eq!(verdict(&rows, backup.pid()), "cancelled");
     stage.holds_nothing("without take_lock");
+}
+
+/// A table that has a TOAST table, so that thousands of partitions have thousands of these and of their
+/// indexes.
+const TREE: &str = "CREATE TABLE pp (i int, body text) PARTITION BY LIST (i); \
+     DO $$BEGIN FOR i IN 1..3000 LOOP \
+     EXECUTE format('CREATE TABLE pp%s PARTITION OF pp FOR VALUES IN (%s)', i, i); \
+     IF i % 100 = 0 THEN COMMIT; END IF; END LOOP; END$$";
+
+fn many_toast_tables_are_taken_about_as_fast_as_by_name(world: &World) {
+    let cluster = world.start_cluster(&[("max_locks_per_transaction", "1000")]);
+    let stage = Stage::of(cluster.create_database().unwrap(), "");
+    for part in TREE.split_inclusive("(i); ") {
+        stage.migration.run(part);
+    }
+    let shortest = |call: &str| {
+        let timed = |_| {
+            let start = Instant::now();
+            stage.migration.run("BEGIN");
+            stage.migration.run(call);
+            let took = start.elapsed();
+            stage.migration.run("ROLLBACK");
+            took
+        };
+        (0..2).map(timed).min().unwrap()
+    };
+    let by_name = shortest(&preempt(r#"{"relations": ["pp"]}"#));
+    let by_statement = shortest(&call("TRUNCATE pp", ""));
+    assert!(
+        by_statement < by_name * 3,
+        "{by_statement:?} against {by_name:?}"
+    );
 }
