@@ -327,20 +327,58 @@ pub fn index(id: RelationId) -> Option<IndexFacts> {
     }
 }
 
-/// Whether values of a domain may not be null.
-pub fn is_not_null(domain: u32) -> bool {
-    let oid = pg_sys::Oid::from_u32(domain);
+/// What `pg_type` says of a type.
+struct Type {
+    is_domain: bool,
+    /// What a domain is made of.
+    base: u32,
+    not_null: bool,
+    schema: pg_sys::Oid,
+}
+
+fn facts_of_type(type_id: u32) -> Option<Type> {
+    let oid = pg_sys::Oid::from_u32(type_id);
     // SAFETY: the cached tuple is read before it is released.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
         if tuple.is_null() {
-            return false;
+            return None;
         }
         let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
-        let is_not_null = (*facts).typnotnull;
+        let found = Type {
+            is_domain: (*facts).typtype as u8 == pg_sys::TYPTYPE_DOMAIN,
+            base: (*facts).typbasetype.to_u32(),
+            not_null: (*facts).typnotnull,
+            schema: (*facts).typnamespace,
+        };
         pg_sys::ReleaseSysCache(tuple);
-        is_not_null
+        Some(found)
     }
+}
+
+/// Whether values of a domain may not be null.
+pub fn is_not_null(domain: u32) -> bool {
+    facts_of_type(domain).is_some_and(|facts| facts.not_null)
+}
+
+/// Whether a type is a domain with constraints, its own or those of a domain that it is made of. The server's
+/// own answer to that comes with the constraints planned, which calls functions that they name.
+pub fn has_constraints(type_id: u32) -> bool {
+    /// `pg_constraint`, by the type.
+    const CONSTRAINTS: Index = Index {
+        catalog: class::CONSTRAINT,
+        index: 2666,
+    };
+    let mut next = type_id;
+    while let Some(domain) = facts_of_type(next).filter(|facts| facts.is_domain) {
+        let constraints = rows(CONSTRAINTS, &[("contypid", next)], ["contype"]);
+        let mut kinds = constraints.into_iter().map(|[kind]| kind as u8);
+        if domain.not_null || kinds.any(|kind| kind == b'c') {
+            return true;
+        }
+        next = domain.base;
+    }
+    false
 }
 
 /// The type of that name in a schema.
@@ -363,18 +401,9 @@ pub fn type_in(schema: &str, name: &str) -> Option<u32> {
 
 /// The schema of a type.
 pub fn schema_of_type(type_id: u32) -> Option<String> {
-    let oid = pg_sys::Oid::from_u32(type_id);
-    // SAFETY: the cached tuple is read before it is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
-        if tuple.is_null() {
-            return None;
-        }
-        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
-        let schema = (*facts).typnamespace;
-        pg_sys::ReleaseSysCache(tuple);
-        text::from_server(pg_sys::get_namespace_name(schema))
-    }
+    let schema = facts_of_type(type_id)?.schema;
+    // SAFETY: a catalog look-up that answers null for an unknown OID.
+    unsafe { text::from_server(pg_sys::get_namespace_name(schema)) }
 }
 
 /// The relation whose rows a type is of; none for other types.

@@ -4,6 +4,7 @@
 
 mod alter;
 mod calls;
+mod conversion;
 mod create;
 mod drop;
 mod node;

@@ -150,10 +150,12 @@ pub unsafe fn type_id(name: *const pg_sys::TypeName) -> Option<u32> {
     if name.is_null() {
         return None;
     }
-    // SAFETY: as promised; looks it up, which takes no lock on relations.
+    // SAFETY: as promised; looks it up, which takes no lock on relations. Without what stands in parentheses
+    // after it: a function that belongs to the type would be called with that.
     let oid = unsafe {
-        let name = types::current(name)?;
-        pg_sys::LookupTypeNameOid(std::ptr::null_mut(), name, true)
+        let mut name = *types::current(name)?;
+        name.typmods = std::ptr::null_mut();
+        pg_sys::LookupTypeNameOid(std::ptr::null_mut(), &name, true)
     };
     (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
 }

@@ -1,6 +1,6 @@
 //! Whether ALTER TABLE would have to write the table anew.
 
-use super::{node, types};
+use super::{conversion, node, types};
 use crate::ddl::Name;
 use crate::pg::{catalog, functions};
 use pgrx::pg_sys::{self, NodeTag::*};
@@ -50,13 +50,10 @@ unsafe fn may_be_volatile(name: *mut pg_sys::List) -> bool {
     }
 }
 
-/// Whether a type is a domain with constraints, for which existing rows are checked by writing them.
-pub fn has_constraints(type_id: u32) -> bool {
-    // SAFETY: a look-up in the type cache.
-    unsafe { pg_sys::DomainHasConstraints(pg_sys::Oid::from_u32(type_id)) }
-}
-
 /// Whether a column's values change with its type (`ATColumnChangeRequiresRewrite` in `tablecmds.c`).
+///
+/// The server plans the conversion to find out, which calls functions and looks into their bodies. Here the
+/// catalogs alone tell.
 ///
 /// # Safety
 /// A type name, and a raw expression or null.
@@ -79,56 +76,33 @@ pub unsafe fn by_type(
         else {
             return true;
         };
-        let mut new_type = pg_sys::InvalidOid;
-        let mut new_modifier = -1;
-        let state = pg_sys::make_parsestate(std::ptr::null_mut());
-        pg_sys::typenameTypeIdAndMod(state, type_name, &mut new_type, &mut new_modifier);
-        debug_assert_eq!(new_type.to_u32(), type_id);
         if !using.is_null() && !is_column(using, column) {
             return true;
         }
-        let value = pg_sys::makeVar(1, old.number, old.type_id, old.modifier, old.collation, 0);
-        let converted = pg_sys::coerce_to_target_type(
-            state,
-            value.cast(),
-            old.type_id,
-            new_type,
-            new_modifier,
-            pg_sys::CoercionContext::COERCION_ASSIGNMENT,
-            pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
-            -1,
-        );
-        if converted.is_null() {
-            return true;
+        match modifier(type_id, type_name) {
+            Some(modifier) => !conversion::is_none(&old, type_id, modifier),
+            None => true,
         }
-        let mut expression: *mut pg_sys::Node = pg_sys::expression_planner(converted.cast()).cast();
-        loop {
-            match (*expression).type_ {
-                T_Var => return false,
-                T_RelabelType => {
-                    expression = (*expression.cast::<pg_sys::RelabelType>()).arg.cast();
-                }
-                T_CoerceToDomain => {
-                    let domain: *mut pg_sys::CoerceToDomain = expression.cast();
-                    if pg_sys::DomainHasConstraints((*domain).resulttype) {
-                        return true;
-                    }
-                    expression = (*domain).arg.cast();
-                }
-                T_FuncExpr => {
-                    let call: *mut pg_sys::FuncExpr = expression.cast();
-                    let is_zone = matches!(
-                        (*call).funcid.to_u32(),
-                        pg_sys::F_TIMESTAMPTZ_TIMESTAMP | pg_sys::F_TIMESTAMP_TIMESTAMPTZ
-                    );
-                    if !is_zone || pg_sys::TimestampTimestampTzRequiresRewrite() {
-                        return true;
-                    }
-                    expression = (*(*(*call).args).elements).ptr_value.cast();
-                }
-                _ => return true,
-            }
+    }
+}
+
+/// What stands in parentheses after a type's name, as the type keeps it; none where only a function that
+/// somebody has made could tell.
+///
+/// # Safety
+/// The name of the type.
+unsafe fn modifier(type_id: u32, name: *const pg_sys::TypeName) -> Option<i32> {
+    // SAFETY: as promised; it calls a function of the server, that of the type.
+    unsafe {
+        if (*name).typmods.is_null() {
+            return Some((*name).typemod);
         }
+        if type_id >= pg_sys::FirstNormalObjectId {
+            return None;
+        }
+        let (mut found, mut modifier) = (pg_sys::InvalidOid, -1);
+        pg_sys::typenameTypeIdAndMod(std::ptr::null_mut(), name, &mut found, &mut modifier);
+        Some(modifier)
     }
 }
 

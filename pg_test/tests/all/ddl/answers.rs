@@ -20,6 +20,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_syntax_error_has_its_code_and_position,
         null_is_refused,
         it_waits_for_nobody_and_runs_nothing,
+        types_run_nothing_and_lock_nothing,
         it_works_without_any_right_to_the_relations,
         it_works_on_whatever_the_search_path_makes_of_names,
     ]
@@ -363,6 +364,43 @@ fn it_waits_for_nobody_and_runs_nothing(world: &World) {
         .migration
         .run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'");
     assert_eq!(tables.value(), Some("7"));
+}
+
+fn types_run_nothing_and_lock_nothing(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    stage.migration.run(
+        "CREATE FUNCTION boom(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''run''; END';
+         CREATE DOMAIN checked AS int CHECK (value > boom(1));
+         CREATE DOMAIN more_checked AS checked;
+         CREATE TYPE computed AS (i int);
+         CREATE FUNCTION compute(int) RETURNS computed IMMUTABLE LANGUAGE sql AS 'SELECT row(boom(2))::computed';
+         CREATE CAST (int AS computed) WITH FUNCTION compute(int) AS ASSIGNMENT;
+         CREATE TABLE unrelated (id int);
+         CREATE FUNCTION read(text) RETURNS computed LANGUAGE sql AS 'SELECT row(id)::computed FROM unrelated';
+         CREATE CAST (text AS computed) WITH FUNCTION read(text) AS ASSIGNMENT",
+    );
+    let _holder = Holder::idle(
+        &stage.database,
+        "web",
+        "LOCK TABLE unrelated IN ACCESS EXCLUSIVE MODE",
+    );
+    stage.migration.run("BEGIN; SET LOCAL lock_timeout = '1ms'");
+    for statement in [
+        "ALTER TABLE users ADD c checked",
+        "ALTER TABLE users ADD c more_checked DEFAULT 1",
+        "ALTER TABLE users ALTER id TYPE checked",
+        "ALTER TABLE users ALTER id TYPE more_checked",
+        "ALTER TABLE users ALTER id TYPE computed",
+        "ALTER TABLE users ALTER name TYPE computed",
+        "CREATE DOMAIN made AS more_checked; ALTER TABLE users ADD c made",
+        "ALTER DOMAIN checked SET NOT NULL; ALTER DOMAIN checked ADD CHECK (value > boom(3))",
+        "CREATE TABLE made (c more_checked, d computed)",
+        "CREATE INDEX ON users (compute(id)); CREATE INDEX ON users ((id::computed)) WHERE boom(1) > id",
+    ] {
+        locks_of(&stage.migration, statement);
+        stage.holds_nothing("after locks_of");
+    }
+    stage.migration.run("COMMIT");
 }
 
 fn it_works_without_any_right_to_the_relations(world: &World) {

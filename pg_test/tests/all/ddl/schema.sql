@@ -231,6 +231,12 @@ CREATE INDEX plain_a ON plain (a);
 CREATE INDEX plain_d ON plain (d);
 CREATE UNIQUE INDEX plain_e ON plain (e);
 ALTER TABLE plain CLUSTER ON plain_a;
+-- Columns whose types have lengths and precisions, or are domains.
+CREATE DOMAIN short_text AS varchar(20);
+CREATE DOMAIN short_title AS short_text CHECK (VALUE <> '');
+CREATE TABLE measured (id int PRIMARY KEY, v varchar(10), c char(10), n numeric(8, 2), b varbit(8), f bit(8),
+    t time(3), z timetz(3), s timestamp(3), y timestamptz(3), i interval(3), h interval hour to minute, a varchar(10)[],
+    d short_text, p positive, note text);
 CREATE TABLE feelings (a mood, b mood[], c span);
 CREATE TABLE compared (a int, b int, CONSTRAINT a_before_b CHECK (a <<< b));
 CREATE TABLE lonely_table (a int);

@@ -240,6 +240,196 @@ ALTER TABLE plain ALTER d TYPE text;
 
 ALTER TABLE plain ALTER d TYPE varchar(20) COLLATE "C";
 
+ALTER TABLE measured ALTER v TYPE varchar;
+
+ALTER TABLE measured ALTER v TYPE varchar(10);
+
+ALTER TABLE measured ALTER v TYPE varchar(11);
+
+ALTER TABLE measured ALTER v TYPE varchar(9);
+
+ALTER TABLE measured ALTER v TYPE text;
+
+ALTER TABLE measured ALTER v TYPE char(10);
+
+ALTER TABLE measured ALTER v TYPE short_text;
+
+ALTER TABLE measured ALTER v TYPE short_title;
+
+ALTER TABLE measured ALTER v TYPE mail;
+
+ALTER TABLE measured ALTER v TYPE filled;
+
+ALTER TABLE measured ALTER v TYPE varchar(10)[] USING ARRAY[v];
+
+ALTER TABLE measured ALTER v TYPE int USING 1;
+
+ALTER TABLE measured ALTER c TYPE char(20);
+
+ALTER TABLE measured ALTER c TYPE char(5);
+
+ALTER TABLE measured ALTER c TYPE text;
+
+ALTER TABLE measured ALTER c TYPE varchar(10);
+
+ALTER TABLE measured ALTER c TYPE short_text;
+
+ALTER TABLE measured ALTER n TYPE numeric;
+
+ALTER TABLE measured ALTER n TYPE numeric(10, 2);
+
+ALTER TABLE measured ALTER n TYPE numeric(8, 3);
+
+ALTER TABLE measured ALTER n TYPE numeric(7, 2);
+
+ALTER TABLE measured ALTER n TYPE numeric(10);
+
+ALTER TABLE measured ALTER n TYPE money;
+
+ALTER TABLE measured ALTER n TYPE float8;
+
+ALTER TABLE measured ALTER b TYPE varbit;
+
+ALTER TABLE measured ALTER b TYPE varbit(9);
+
+ALTER TABLE measured ALTER b TYPE varbit(7);
+
+ALTER TABLE measured ALTER b TYPE bit(8);
+
+ALTER TABLE measured ALTER f TYPE bit(9);
+
+ALTER TABLE measured ALTER f TYPE varbit;
+
+ALTER TABLE measured ALTER f TYPE varbit(8);
+
+ALTER TABLE measured ALTER f TYPE varbit(20);
+
+ALTER TABLE measured ALTER t TYPE time;
+
+ALTER TABLE measured ALTER t TYPE time(6);
+
+ALTER TABLE measured ALTER t TYPE time(4);
+
+ALTER TABLE measured ALTER t TYPE time(2);
+
+ALTER TABLE measured ALTER t TYPE interval;
+
+ALTER TABLE measured ALTER t TYPE timetz;
+
+ALTER TABLE measured ALTER z TYPE timetz;
+
+ALTER TABLE measured ALTER z TYPE timetz(5);
+
+ALTER TABLE measured ALTER z TYPE timetz(1);
+
+ALTER TABLE measured ALTER z TYPE time;
+
+ALTER TABLE measured ALTER s TYPE timestamp;
+
+ALTER TABLE measured ALTER s TYPE timestamp(6);
+
+ALTER TABLE measured ALTER s TYPE timestamp(2);
+
+ALTER TABLE measured ALTER s TYPE timestamptz;
+
+ALTER TABLE measured ALTER s TYPE timestamptz(3);
+
+ALTER TABLE measured ALTER s TYPE timestamptz(6);
+
+ALTER TABLE measured ALTER s TYPE date;
+
+ALTER TABLE measured ALTER y TYPE timestamptz;
+
+ALTER TABLE measured ALTER y TYPE timestamptz(5);
+
+ALTER TABLE measured ALTER y TYPE timestamptz(0);
+
+ALTER TABLE measured ALTER y TYPE timestamp;
+
+ALTER TABLE measured ALTER y TYPE timestamp(3);
+
+ALTER TABLE measured ALTER i TYPE interval;
+
+ALTER TABLE measured ALTER i TYPE interval(6);
+
+ALTER TABLE measured ALTER i TYPE interval(2);
+
+ALTER TABLE measured ALTER i TYPE interval second(3);
+
+ALTER TABLE measured ALTER i TYPE interval hour;
+
+ALTER TABLE measured ALTER i TYPE interval day to second;
+
+ALTER TABLE measured ALTER i TYPE interval year to month;
+
+ALTER TABLE measured ALTER h TYPE interval;
+
+ALTER TABLE measured ALTER h TYPE interval(0);
+
+ALTER TABLE measured ALTER h TYPE interval minute;
+
+ALTER TABLE measured ALTER h TYPE interval hour;
+
+ALTER TABLE measured ALTER h TYPE interval second(1);
+
+ALTER TABLE measured ALTER h TYPE interval day to minute;
+
+ALTER TABLE measured ALTER a TYPE varchar[];
+
+ALTER TABLE measured ALTER a TYPE varchar(20)[];
+
+ALTER TABLE measured ALTER a TYPE varchar(5)[];
+
+ALTER TABLE measured ALTER a TYPE text[];
+
+ALTER TABLE measured ALTER a TYPE text USING a[1];
+
+ALTER TABLE measured ALTER d TYPE varchar;
+
+ALTER TABLE measured ALTER d TYPE varchar(20);
+
+ALTER TABLE measured ALTER d TYPE varchar(30);
+
+ALTER TABLE measured ALTER d TYPE text;
+
+ALTER TABLE measured ALTER d TYPE short_title;
+
+ALTER TABLE measured ALTER d TYPE short_text;
+
+ALTER TABLE measured ALTER d TYPE lonely_domain;
+
+ALTER TABLE measured ALTER p TYPE int;
+
+ALTER TABLE measured ALTER p TYPE small_positive;
+
+ALTER TABLE measured ALTER p TYPE positive;
+
+ALTER TABLE measured ALTER p TYPE bigint;
+
+ALTER TABLE measured ALTER p TYPE numeric;
+
+ALTER TABLE measured ALTER note TYPE varchar;
+
+ALTER TABLE measured ALTER note TYPE varchar(100);
+
+ALTER TABLE measured ALTER note TYPE short_text;
+
+ALTER TABLE measured ALTER note TYPE lonely_domain;
+
+ALTER TABLE measured ALTER note TYPE mail;
+
+ALTER TABLE measured ALTER note TYPE filled;
+
+ALTER TABLE measured ALTER note TYPE short_text USING note;
+
+ALTER TABLE measured ALTER note TYPE xml USING NULL;
+
+ALTER TABLE measured ADD x short_title;
+
+ALTER TABLE measured ADD x short_text;
+
+ALTER TABLE measured ADD x small_positive[];
+
 -- fails: a view uses it
 ALTER TABLE categories ALTER title TYPE text;
 
