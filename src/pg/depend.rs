@@ -290,26 +290,30 @@ pub struct Trigger {
     pub is_instead: bool,
 }
 
+/// Whether a trigger, or an event trigger, that is enabled so fires in this session.
+pub fn is_enabled(how: u8) -> bool {
+    // SAFETY: a setting of this session.
+    let is_replica = unsafe { pg_sys::SessionReplicationRole }
+        == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as core::ffi::c_int;
+    match how {
+        pg_sys::TRIGGER_FIRES_ALWAYS => true,
+        pg_sys::TRIGGER_FIRES_ON_ORIGIN => !is_replica,
+        pg_sys::TRIGGER_FIRES_ON_REPLICA => is_replica,
+        _ => false,
+    }
+}
+
 /// The triggers of a relation that fire here, but for the server's own.
 pub fn triggers(relation: RelationId) -> Vec<Trigger> {
     let by = Index {
         catalog: catalog::TRIGGER,
         index: 2701,
     };
-    // SAFETY: a setting of this session.
-    let is_replica = unsafe { pg_sys::SessionReplicationRole }
-        == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as core::ffi::c_int;
     let columns = ["tgfoid", "tgtype", "tgenabled", "tgisinternal"];
     rows(by, &[("tgrelid", relation)], columns)
         .into_iter()
         .filter(|[_, _, enabled, is_internal]| {
-            let fires = match *enabled as u8 {
-                pg_sys::TRIGGER_FIRES_ALWAYS => true,
-                pg_sys::TRIGGER_FIRES_ON_ORIGIN => !is_replica,
-                pg_sys::TRIGGER_FIRES_ON_REPLICA => is_replica,
-                _ => false,
-            };
-            fires && *is_internal as u8 == 0
+            is_enabled(*enabled as u8) && *is_internal as u8 == 0
         })
         .map(|[function, kind, ..]| Trigger {
             function: function as u32,

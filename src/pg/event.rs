@@ -1,5 +1,6 @@
 //! Event triggers: the call of ours, and what others there are.
 
+use super::depend;
 use super::functions;
 use super::scan::{Index, rows};
 use super::{parser, text};
@@ -63,43 +64,47 @@ impl EventTrigger {
 }
 
 /// Those event triggers, but for the one that guard mode consists of.
-///
-/// # Errors
-/// Those of reading the catalog.
 pub fn triggers() -> Vec<EventTrigger> {
     const BY_OID: Index = Index {
         catalog: 3466,
         index: 3468,
     };
-    // Where there is none but ours, which is nearly everywhere, this is all.
-    let others: Vec<pg_sys::Oid> = rows(BY_OID, &[], ["oid", "evtfoid"])
-        .into_iter()
-        .filter(|[_, function]| {
+    let all = rows(BY_OID, &[], ["oid", "evtfoid", "evtenabled"]).into_iter();
+    let mut found: Vec<EventTrigger> = all
+        .filter(|[_, function, enabled]| {
             let function = *function as u32;
-            functions::is_opaque(function) && !functions::is_of_extension(function, "guard")
+            depend::is_enabled(*enabled as u8)
+                && functions::is_opaque(function)
+                && !functions::is_of_extension(function, "guard")
         })
-        .map(|[trigger, _]| pg_sys::Oid::from_u32(trigger as u32))
+        .filter_map(|[trigger, ..]| of(trigger as u32))
         .collect();
-    if others.is_empty() {
-        return vec![];
+    // As they fire.
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
+}
+
+/// What `pg_event_trigger` says of one; none if it has gone.
+fn of(trigger: u32) -> Option<EventTrigger> {
+    let cache = pg_sys::SysCacheIdentifier::EVENTTRIGGEROID as i32;
+    // SAFETY: the cached tuple is read before it is released. Tags are an array of texts, or null.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Oid::from_u32(trigger).into());
+        if tuple.is_null() {
+            return None;
+        }
+        let row: *const pg_sys::FormData_pg_event_trigger = pg_sys::GETSTRUCT(tuple).cast();
+        let name = |name: &pg_sys::NameData| text::from_server(name.data.as_ptr());
+        let mut is_null = true;
+        let number = pg_sys::Anum_pg_event_trigger_evttags as pg_sys::AttrNumber;
+        let tags = pg_sys::SysCacheGetAttr(cache, tuple, number, &mut is_null);
+        let tags: Option<Vec<Option<String>>> = FromDatum::from_datum(tags, is_null);
+        let found = EventTrigger {
+            name: name(&(*row).evtname).unwrap_or_default(),
+            event: name(&(*row).evtevent).unwrap_or_default(),
+            tags: tags.map(|tags| tags.into_iter().flatten().collect()),
+        };
+        pg_sys::ReleaseSysCache(tuple);
+        Some(found)
     }
-    let query = "SELECT evtname::pg_catalog.text, evtevent::pg_catalog.text, evttags \
-         FROM pg_catalog.pg_event_trigger \
-         WHERE oid OPERATOR(pg_catalog.=) ANY ($1) AND evtenabled OPERATOR(pg_catalog.=) ANY ( \
-             CASE pg_catalog.current_setting('session_replication_role') \
-                 WHEN 'replica' THEN '{A,R}' ELSE '{A,O}' END::pg_catalog.\"char\"[]) \
-         ORDER BY evtname";
-    let read = Spi::connect(|client| {
-        let found = client.select(query, None, &[others.into()])?;
-        found
-            .map(|row| {
-                Ok(EventTrigger {
-                    name: row.get::<String>(1)?.unwrap_or_default(),
-                    event: row.get::<String>(2)?.unwrap_or_default(),
-                    tags: row.get::<Vec<String>>(3)?,
-                })
-            })
-            .collect::<Result<Vec<_>, spi::Error>>()
-    });
-    read.unwrap_or_else(|error| error!("{error}"))
 }

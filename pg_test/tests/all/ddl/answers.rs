@@ -21,6 +21,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         null_is_refused,
         it_waits_for_nobody_and_runs_nothing,
         types_run_nothing_and_lock_nothing,
+        operators_of_the_search_path_are_not_called,
         it_works_without_any_right_to_the_relations,
         it_works_on_whatever_the_search_path_makes_of_names,
     ]
@@ -401,6 +402,45 @@ fn types_run_nothing_and_lock_nothing(world: &World) {
         stage.holds_nothing("after locks_of");
     }
     stage.migration.run("COMMIT");
+}
+
+fn operators_of_the_search_path_are_not_called(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    stage.migration.run(
+        "CREATE SCHEMA evil;
+         CREATE FUNCTION evil.equal(text, text) RETURNS boolean LANGUAGE plpgsql
+             AS 'BEGIN RAISE EXCEPTION ''run''; END';
+         CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.equal);
+         CREATE FUNCTION heard() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+         CREATE EVENT TRIGGER later ON ddl_command_end EXECUTE FUNCTION heard();
+         CREATE EVENT TRIGGER copied ON ddl_command_end EXECUTE FUNCTION heard();
+         ALTER EVENT TRIGGER copied ENABLE REPLICA;
+         CREATE EVENT TRIGGER always ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION heard();
+         ALTER EVENT TRIGGER always ENABLE ALWAYS",
+    );
+    let script = "SET search_path = evil, pg_catalog; CREATE TABLE made (); TRUNCATE public.users CASCADE; \
+         CREATE VIEW seen AS SELECT 1; ANALYZE";
+    for (role, names) in [
+        ("origin", ["always", "later", "later"]),
+        ("replica", ["always", "copied", "copied"]),
+    ] {
+        stage.migration.run(&format!(
+            "BEGIN; SET LOCAL session_replication_role = {role}"
+        ));
+        let expected = names
+            .map(|name| format!("event trigger {name}: what it runs cannot be seen ahead"))
+            .to_vec();
+        assert_eq!(unseen(&stage.migration, script), expected, "{role}");
+        let left = stage.migration.run(
+            "SELECT count(*) FROM pg_catalog.pg_locks WHERE pid = pg_catalog.pg_backend_pid() \
+             AND relation = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass",
+        );
+        assert_eq!(left.value(), Some("0"), "{role}");
+        stage.migration.run("COMMIT");
+    }
+    stage
+        .migration
+        .run("DROP EVENT TRIGGER later, copied, always");
 }
 
 fn it_works_without_any_right_to_the_relations(world: &World) {
