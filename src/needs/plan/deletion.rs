@@ -237,9 +237,9 @@ impl Plan {
             self.gone.insert(object);
             if object.class == class::CLASS && object.part == 0 {
                 self.remove_made_keys(object.object);
-                gone.extend((object.part == 0).then_some(object.object));
-                let unique = catalog::index(object.object).filter(|facts| facts.is_unique);
-                if let (true, Some(_)) = (cascade, unique)
+                gone.push(object.object);
+                if cascade
+                    && catalog::index(object.object).is_some_and(|facts| facts.is_unique)
                     && let Some(table) = catalog::table_of_index(object.object)
                 {
                     self.remove_made_keys_to(table);
@@ -273,7 +273,7 @@ impl Plan {
 
     /// What the removal of one object locks (`doDeletion` and `AcquireDeletionLock`).
     fn removal(&mut self, object: Address, from: Option<(Address, u8)>) {
-        let because = |what: String| match from {
+        let because = |what: &str| match from {
             None => "dropped".to_owned(),
             Some((by, NORMAL)) => format!("{what} depends on {}", described(by)),
             Some((by, _)) => format!("{what} belongs to {}", described(by)),
@@ -284,26 +284,14 @@ impl Plan {
                     return;
                 };
                 if facts.kind != COMPOSITE || from.is_none_or(|(by, _)| by.class != class::TYPE) {
-                    self.lock(object.object, AccessExclusive, because("it".into()));
+                    self.lock_because(object.object, AccessExclusive, || because("it"));
                 } else {
                     self.lock(object.object, AccessExclusive, "dropped with its type");
                 }
-                if let Some(table) = catalog::table_of_index(object.object) {
-                    let why = format!("its index {} is dropped", reach::name(object.object));
-                    match facts.kind == reach::PARTITIONED_INDEX {
-                        true => drop(self.lock_family(table, false, AccessExclusive, &why)),
-                        false => self.lock(table, AccessExclusive, why),
-                    }
-                } else if facts.is_partition {
-                    for parent in reach::parents(object.object) {
-                        let why =
-                            format!("its partition {} is dropped", reach::name(object.object));
-                        self.lock(parent, AccessExclusive, why);
-                        if let Some(default) = reach::default_partition(parent) {
-                            let why = format!("default partition of {}", reach::name(parent));
-                            self.lock(default, AccessExclusive, why);
-                        }
-                    }
+                if matches!(facts.kind, reach::INDEX | reach::PARTITIONED_INDEX) {
+                    self.removal_of_index(object.object, facts.kind);
+                } else if facts.is_partition && !from.is_some_and(|(by, _)| is_tree(by)) {
+                    self.removal_of_partition(object.object);
                 }
             }
             class::CLASS => {
@@ -311,38 +299,40 @@ impl Plan {
                     MADE_ON_IT => "what was made on it before",
                     _ => "a column of it",
                 };
-                let why = because(what.into());
-                self.lock(object.object, AccessExclusive, why);
+                self.lock_because(object.object, AccessExclusive, || because(what));
             }
             class::CONSTRAINT => {
-                let Some(constraint) = depend::constraint(object.object) else {
-                    return;
-                };
-                if constraint.table != 0 {
-                    let name = depend::constraint_name(object.object);
-                    let what = match constraint.kind {
-                        b'f' => format!("its foreign key {name}"),
-                        _ => format!("its constraint {name}"),
-                    };
-                    self.lock(constraint.table, AccessExclusive, because(what));
+                let constraint = depend::constraint(object.object);
+                if let Some(constraint) = constraint.filter(|constraint| constraint.table != 0) {
+                    self.lock_because(constraint.table, AccessExclusive, || {
+                        let name = depend::constraint_name(object.object);
+                        because(&match constraint.kind {
+                            b'f' => format!("its foreign key {name}"),
+                            _ => format!("its constraint {name}"),
+                        })
+                    });
                 }
             }
             class::TRIGGER => {
-                let Some(relation) = depend::relation_of(object) else {
-                    return;
-                };
-                let why = match depend::trigger_constraint(object.object) {
-                    Some(key) => {
-                        format!("referenced by foreign key {}", depend::constraint_name(key))
-                    }
-                    None => because("a trigger on it".into()),
-                };
-                self.lock(relation, AccessExclusive, why);
+                if let Some(relation) = depend::relation_of(object) {
+                    self.lock_because(
+                        relation,
+                        AccessExclusive,
+                        || match depend::trigger_constraint(object.object) {
+                            Some(key) => {
+                                let key = depend::constraint_name(key);
+                                format!("referenced by foreign key {key}")
+                            }
+                            None => because("a trigger on it"),
+                        },
+                    );
+                }
             }
             class::STATISTICS => {
                 if let Some(relation) = depend::relation_of(object) {
-                    let why = because("a statistics object on it".into());
-                    self.lock(relation, ShareUpdateExclusive, why);
+                    self.lock_because(relation, ShareUpdateExclusive, || {
+                        because("a statistics object on it")
+                    });
                 }
             }
             class::REWRITE | class::POLICY | class::ATTRIBUTE_DEFAULT => {
@@ -352,12 +342,43 @@ impl Plan {
                     _ => "a default in it",
                 };
                 if let Some(relation) = depend::relation_of(object) {
-                    self.lock(relation, AccessExclusive, because(what.into()));
+                    self.lock_because(relation, AccessExclusive, || because(what));
                 }
             }
             _ => (),
         }
     }
+
+    /// What the removal of an index locks besides.
+    fn removal_of_index(&mut self, index: RelationId, kind: u8) {
+        let Some(table) = catalog::table_of_index(index) else {
+            return;
+        };
+        let why = || format!("its index {} is dropped", reach::name(index));
+        match kind == reach::PARTITIONED_INDEX {
+            true => drop(self.lock_family(table, false, AccessExclusive, &why())),
+            false => self.lock_because(table, AccessExclusive, why),
+        }
+    }
+
+    /// What the removal of a partition locks besides, unless it goes with all of its tree.
+    fn removal_of_partition(&mut self, partition: RelationId) {
+        for parent in reach::parents(partition) {
+            let why = || format!("its partition {} is dropped", reach::name(partition));
+            self.lock_because(parent, AccessExclusive, why);
+            if let Some(default) = reach::default_partition(parent) {
+                let why = || format!("default partition of {}", reach::name(parent));
+                self.lock_because(default, AccessExclusive, why);
+            }
+        }
+    }
+}
+
+/// Whether an object is a whole table that has partitions.
+fn is_tree(object: Address) -> bool {
+    object.class == class::CLASS
+        && object.part == 0
+        && reach::kind(object.object) == reach::PARTITIONED
 }
 
 pub fn whole(class: u32, object: u32) -> Address {

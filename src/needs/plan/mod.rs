@@ -134,6 +134,17 @@ impl Plan {
 
     /// The relation is locked in that mode. System catalogs are not told of.
     fn lock(&mut self, relation: RelationId, mode: LockMode, reason: impl Into<String>) {
+        self.lock_because(relation, mode, || reason.into());
+    }
+
+    /// The same, with a reason that is made up only where it is wanted: of a large tree most relations are
+    /// reached several times.
+    fn lock_because(
+        &mut self,
+        relation: RelationId,
+        mode: LockMode,
+        reason: impl FnOnce() -> String,
+    ) {
         if self.gone.contains(&deletion::whole(class::CLASS, relation)) {
             return;
         }
@@ -149,7 +160,7 @@ impl Plan {
             statement: self.number,
             relation: Some(relation),
             effect: Effect::Lock(mode),
-            reason: reason.into(),
+            reason: reason(),
         };
         // A stronger lock says all that a weaker one did.
         let is_weaker = |row: &Planned| matches!(row.effect, Effect::Lock(weaker) if weaker.conflicts().is_subset_of(mode.conflicts()));

@@ -4,7 +4,7 @@
 use crate::ddl::Name;
 use crate::lock::RelationId;
 use crate::pg::catalog;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
@@ -84,6 +84,8 @@ type Place = (Schema, String);
 #[derive(Clone, Default)]
 pub struct Names {
     changed: HashMap<Place, Found>,
+    /// What went with something else, from where it is in the catalogs.
+    gone: HashSet<RelationId>,
     /// Where what was made or moved is.
     places: HashMap<Found, Place>,
     made: Vec<Facts>,
@@ -110,7 +112,10 @@ impl Names {
     }
 
     fn is_unchanged(&self) -> bool {
-        self.changed.is_empty() && self.schemas.is_empty() && self.role.is_none()
+        self.changed.is_empty()
+            && self.gone.is_empty()
+            && self.schemas.is_empty()
+            && self.role.is_none()
     }
 
     /// Where a name leads that means something.
@@ -134,7 +139,9 @@ impl Names {
             Schema::Existing(name) => name,
             Schema::Made(_) => return Found::Missing,
         };
-        catalog::resolve_parts(Some(schema), &place.1).map_or(Found::Missing, Found::Existing)
+        catalog::resolve_parts(Some(schema), &place.1)
+            .filter(|relation| !self.gone.contains(relation))
+            .map_or(Found::Missing, Found::Existing)
     }
 
     /// The schema that is called so by now.
@@ -319,8 +326,14 @@ impl Names {
 
     /// The same of what goes with something else.
     pub fn drop_found(&mut self, relation: RelationId) {
-        if let Some(place) = self.place_found(Found::Existing(relation)) {
-            self.changed.insert(place, Found::Missing);
+        match self.places.get(&Found::Existing(relation)) {
+            Some(place) => {
+                self.changed.insert(place.clone(), Found::Missing);
+            }
+            // Of a tree of thousands nobody may ever ask by name.
+            None => {
+                self.gone.insert(relation);
+            }
         }
     }
 

@@ -150,7 +150,9 @@ impl Plan {
             wait::answer_interrupts();
             match *member == relation {
                 true => self.lock(*member, mode, reason),
-                false => self.lock(*member, mode, format!("inherits from {}", name(relation))),
+                false => self.lock_because(*member, mode, || {
+                    format!("inherits from {}", name(relation))
+                }),
             }
         }
         family
@@ -215,7 +217,9 @@ impl Plan {
 
     pub(super) fn lock_indexes(&mut self, relation: RelationId, mode: LockMode, what: &str) {
         for index in indexes(relation) {
-            self.lock(index, mode, format!("index of {}, {what}", name(relation)));
+            self.lock_because(index, mode, || {
+                format!("index of {}, {what}", name(relation))
+            });
         }
     }
 
@@ -223,17 +227,12 @@ impl Plan {
         let Some(toast) = catalog::relation(relation).and_then(|facts| facts.toast) else {
             return;
         };
-        self.lock(
-            toast,
-            mode,
-            format!("TOAST table of {}, {what}", name(relation)),
-        );
+        let of = name(relation);
+        self.lock_because(toast, mode, || format!("TOAST table of {of}, {what}"));
         for index in catalog::indexes(toast) {
-            self.lock(
-                index,
-                mode,
-                format!("index of the TOAST table of {}, {what}", name(relation)),
-            );
+            self.lock_because(index, mode, || {
+                format!("index of the TOAST table of {of}, {what}")
+            });
         }
     }
 
