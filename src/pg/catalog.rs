@@ -1,5 +1,6 @@
-//! The catalogs: which relation a name means, and what belongs to a relation. Takes no lock on the
-//! relations themselves and waits for nobody.
+//! Relations: which one a name means, what `pg_class` and `pg_index` say of it, and what belongs to it.
+//! Takes no lock on the relations themselves and waits for nobody. Columns and types have files of their
+//! own, and so has what depends on what.
 
 pub use super::scan::Reading;
 use super::scan::{Index, rows};
@@ -233,61 +234,6 @@ pub fn schema(name: &str) -> Option<u32> {
     (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
 }
 
-/// What `pg_attribute` says of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    pub number: i16,
-    pub type_id: pg_sys::Oid,
-    pub modifier: i32,
-    pub collation: pg_sys::Oid,
-    pub not_null: bool,
-    pub generated: bool,
-    pub identity: bool,
-    /// From how many parents it is inherited, and whether it is the relation's own as well.
-    pub inherited: i32,
-    pub is_local: bool,
-}
-
-/// The column of that name; none if there is none.
-pub fn column(relation: RelationId, name: &str) -> Option<Column> {
-    let name = CString::new(text::to_server(name)).ok()?;
-    // SAFETY: the copied tuple is ours.
-    unsafe {
-        let tuple =
-            pg_sys::SearchSysCacheCopyAttName(pg_sys::Oid::from_u32(relation), name.as_ptr());
-        if tuple.is_null() {
-            return None;
-        }
-        let column: pg_sys::Form_pg_attribute = pg_sys::GETSTRUCT(tuple).cast();
-        let found = Column {
-            number: (*column).attnum,
-            type_id: (*column).atttypid,
-            modifier: (*column).atttypmod,
-            collation: (*column).attcollation,
-            not_null: (*column).attnotnull,
-            generated: (*column).attgenerated != 0,
-            identity: (*column).attidentity != 0,
-            #[allow(clippy::useless_conversion)] // The type differs between majors.
-            inherited: (*column).attinhcount.into(),
-            is_local: (*column).attislocal,
-        };
-        pg_sys::heap_freetuple(tuple);
-        Some(found)
-    }
-}
-
-/// The name of a relation's column.
-pub fn column_name(relation: RelationId, number: i16) -> Option<String> {
-    // SAFETY: a catalog look-up that answers null for what is not there.
-    unsafe {
-        text::from_server(pg_sys::get_attname(
-            pg_sys::Oid::from_u32(relation),
-            number,
-            true,
-        ))
-    }
-}
-
 /// What `pg_index` says of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexFacts {
@@ -326,103 +272,6 @@ pub fn index(id: RelationId) -> Option<IndexFacts> {
     }
 }
 
-/// Whether values of a domain may not be null.
-pub fn is_not_null(domain: u32) -> bool {
-    let oid = pg_sys::Oid::from_u32(domain);
-    // SAFETY: the cached tuple is read before it is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
-        if tuple.is_null() {
-            return false;
-        }
-        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
-        let is_not_null = (*facts).typnotnull;
-        pg_sys::ReleaseSysCache(tuple);
-        is_not_null
-    }
-}
-
-/// The type of that name in a schema.
-pub fn type_in(schema: &str, name: &str) -> Option<u32> {
-    let schema = pg_sys::Oid::from_u32(self::schema(schema)?);
-    let name = CString::new(text::to_server(name)).ok()?;
-    // SAFETY: a catalog look-up by a name that is copied.
-    let oid = unsafe {
-        pg_sys::GetSysCacheOid(
-            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
-            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
-            pg_sys::Datum::from(name.as_ptr()),
-            schema.into(),
-            pg_sys::Datum::null(),
-            pg_sys::Datum::null(),
-        )
-    };
-    (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
-}
-
-/// The schema of a type.
-pub fn schema_of_type(type_id: u32) -> Option<String> {
-    let oid = pg_sys::Oid::from_u32(type_id);
-    // SAFETY: the cached tuple is read before it is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
-        if tuple.is_null() {
-            return None;
-        }
-        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
-        let schema = (*facts).typnamespace;
-        pg_sys::ReleaseSysCache(tuple);
-        text::from_server(pg_sys::get_namespace_name(schema))
-    }
-}
-
-/// The relation whose rows a type is of; none for other types.
-pub fn relation_of_type(type_id: u32) -> Option<RelationId> {
-    // SAFETY: a catalog look-up that answers 0 for other types.
-    let relation = unsafe { pg_sys::get_typ_typrelid(pg_sys::Oid::from_u32(type_id)) };
-    (relation != pg_sys::InvalidOid).then(|| relation.to_u32())
-}
-
-/// The relations of the composite types that a type is made of: itself, its base, its elements, their
-/// columns (`CheckAttributeType` in `heap.c`).
-pub fn composites_of_type(type_id: u32) -> Vec<RelationId> {
-    let mut found = vec![];
-    let mut left = vec![type_id];
-    while let Some(next) = left.pop() {
-        // SAFETY: catalog look-ups that answer 0 for what there is none of.
-        let (base, element, range) = unsafe {
-            let base = pg_sys::getBaseType(pg_sys::Oid::from_u32(next));
-            (
-                base.to_u32(),
-                pg_sys::get_element_type(base).to_u32(),
-                pg_sys::get_range_subtype(base).to_u32(),
-            )
-        };
-        left.extend([element, range].into_iter().filter(|part| *part != 0));
-        if let Some(composite) = relation_of_type(base)
-            && !found.contains(&composite)
-        {
-            found.push(composite);
-            left.extend(column_types(composite));
-        }
-    }
-    found
-}
-
-/// The types of a relation's columns.
-pub fn column_types(relation: RelationId) -> Vec<u32> {
-    /// `pg_attribute`, by relation and number.
-    const COLUMNS: Index = Index {
-        catalog: 1249,
-        index: 2659,
-    };
-    rows(COLUMNS, &[("attrelid", relation)], ["atttypid", "attnum"])
-        .into_iter()
-        .filter(|[type_id, number]| *type_id as u32 != 0 && *number as i16 > 0)
-        .map(|[type_id, _]| type_id as u32)
-        .collect()
-}
-
 /// The default partition of a partitioned table.
 pub fn default_partition(parent: RelationId) -> Option<RelationId> {
     /// `pg_partitioned_table`, by its relation.
@@ -432,21 +281,6 @@ pub fn default_partition(parent: RelationId) -> Option<RelationId> {
     };
     let found = rows(PARTITIONED, &[("partrelid", parent)], ["partdefid"]);
     found.first().map(|[id]| *id as u32).filter(|id| *id != 0)
-}
-
-/// The schemas that names are looked up in, in their order.
-pub fn search_path() -> Vec<String> {
-    // SAFETY: reads the search path; the list is of OIDs, in the current memory context.
-    unsafe {
-        let path = pg_sys::fetch_search_path(false);
-        let length = if path.is_null() { 0 } else { (*path).length };
-        (0..length)
-            .filter_map(|i| {
-                let schema = (*(*path).elements.add(i as usize)).oid_value;
-                text::from_server(pg_sys::get_namespace_name(schema))
-            })
-            .collect()
-    }
 }
 
 pub use super::compat::{
@@ -478,89 +312,6 @@ pub fn identifiers(text: &str, separator: u8) -> Option<Vec<String>> {
 pub fn bare_name(relation: RelationId) -> Option<String> {
     // SAFETY: a catalog look-up that answers null for an unknown OID.
     unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(relation))) }
-}
-
-/// The name of the role that statements run as.
-pub fn current_user() -> Option<String> {
-    // SAFETY: a catalog look-up.
-    unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), true)) }
-}
-
-/// The name of the role that they run as once it is reset.
-pub fn session_user() -> Option<String> {
-    // SAFETY: a catalog look-up.
-    unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true)) }
-}
-
-/// What the search path lists, whether there are such schemas or not.
-pub fn search_path_entries() -> Vec<String> {
-    identifiers(&search_path_setting(), b',').unwrap_or_default()
-}
-
-/// The setting that the search path comes from, as it is after RESET.
-pub fn search_path_at_first() -> String {
-    // SAFETY: reads a setting that there always is.
-    let setting = unsafe { pg_sys::GetConfigOptionResetString(c"search_path".as_ptr()) };
-    // SAFETY: null, or a string.
-    unsafe { text::from_server(setting) }.unwrap_or_default()
-}
-
-/// The setting that the search path comes from.
-pub fn search_path_setting() -> String {
-    // SAFETY: reads a setting that there always is.
-    let setting = unsafe { pg_sys::GetConfigOption(c"search_path".as_ptr(), false, false) };
-    // SAFETY: null, or a string.
-    unsafe { text::from_server(setting) }.unwrap_or_default()
-}
-
-/// Sets the search path, until the end of [`with_settings_kept`].
-pub fn set_search_path(path: &str) {
-    if let Ok(path) = CString::new(text::to_server(path)) {
-        set(c"search_path", &path);
-    }
-}
-
-/// Sets whether functions' bodies are looked into when they are made, until [`with_settings_kept`] ends.
-pub fn set_checks_of_bodies(is_on: bool) {
-    set(c"check_function_bodies", if is_on { c"on" } else { c"off" });
-}
-
-fn set(name: &CStr, value: &CStr) {
-    // SAFETY: a setting of this session, put back with the nest level that the caller has opened.
-    unsafe {
-        pg_sys::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
-    }
-}
-
-/// Does the work, and puts settings back that it has changed. An error puts them back as well.
-pub fn with_settings_kept<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: the level is closed here, or by the end of the (sub)transaction that an error aborts.
-    unsafe {
-        let level = pg_sys::NewGUCNestLevel();
-        let result = work();
-        pg_sys::AtEOXact_GUC(true, level);
-        result
-    }
-}
-
-/// Takes ACCESS SHARE on a table of ours if that is possible at once, and tells whether it was.
-pub fn try_lock_for_reading(table: RelationId) -> bool {
-    // SAFETY: an ordinary lock of this transaction.
-    unsafe {
-        pg_sys::ConditionalLockRelationOid(
-            pg_sys::Oid::from_u32(table),
-            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-        )
-    }
 }
 
 /// The table of an index; none if it is no index, or has gone.

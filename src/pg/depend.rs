@@ -236,7 +236,7 @@ pub fn foreign_key_traits(key: &Constraint) -> (Vec<(bool, String)>, [u64; 5]) {
         .into_iter()
         .filter(|(on, _)| on.class == catalog::CLASS && on.part != 0)
         .filter_map(|(on, kind)| {
-            let name = super::catalog::column_name(on.object, on.part.try_into().ok()?)?;
+            let name = super::columns::column_name(on.object, on.part.try_into().ok()?)?;
             // On those that are referenced it depends as one object does on another.
             Some((kind == NORMAL, name))
         })

@@ -1,6 +1,6 @@
 //! Whether an index that a partition has will do where its parent gets one.
 
-use super::{catalog, text};
+use super::{catalog, columns, text};
 use crate::ddl::IndexShape;
 use crate::lock::RelationId;
 use pgrx::pg_sys;
@@ -28,7 +28,7 @@ pub fn will_do(index: RelationId, table: RelationId, shape: &IndexShape) -> bool
     let Some(facts) = facts(index) else {
         return false;
     };
-    let number = |name: &String| catalog::column(table, name).map_or(0, |column| column.number);
+    let number = |name: &String| columns::column(table, name).map_or(0, |column| column.number);
     let keys = shape.keys.iter().map(|key| key.column.as_ref());
     let columns: Vec<i16> = keys
         .chain(shape.included.iter().map(Some))
@@ -45,7 +45,7 @@ pub fn will_do(index: RelationId, table: RelationId, shape: &IndexShape) -> bool
     }
     for (at, key) in shape.keys.iter().enumerate() {
         let column = key.column.as_ref();
-        let column = column.and_then(|name| catalog::column(table, name));
+        let column = column.and_then(|name| columns::column(table, name));
         let collation = key
             .collation
             .or(column.map(|column| column.collation.to_u32()));

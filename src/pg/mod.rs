@@ -7,6 +7,7 @@
 
 pub mod activity;
 pub mod catalog;
+pub mod columns;
 mod compat;
 pub mod datum;
 pub mod depend;
@@ -25,6 +26,7 @@ pub mod process;
 mod progress;
 pub mod roles;
 mod scan;
+pub mod settings;
 pub mod shown;
 pub mod snapshots;
 pub mod source;
@@ -33,4 +35,5 @@ pub mod tablespace;
 pub mod take;
 pub mod text;
 pub mod transaction;
+pub mod types;
 pub mod wait;

@@ -8,7 +8,7 @@ use crate::ddl::{Constraint, Name};
 use crate::lock::LockMode::{AccessExclusive, AccessShare, RowShare, ShareRowExclusive};
 use crate::lock::RelationId;
 use crate::pg::depend::catalog as class;
-use crate::pg::{catalog, depend};
+use crate::pg::{catalog, columns, depend};
 
 /// A foreign key that an earlier statement has made between two tables that exist.
 #[derive(Clone, Debug)]
@@ -327,7 +327,7 @@ fn primary_key(table: RelationId) -> Vec<String> {
     let keys = facts
         .filter(|facts| facts.is_primary)
         .flat_map(|facts| facts.keys);
-    keys.filter_map(|number| catalog::column_name(table, number))
+    keys.filter_map(|number| columns::column_name(table, number))
         .collect()
 }
 
@@ -346,7 +346,7 @@ fn index_like(table: RelationId, index: RelationId) -> Option<RelationId> {
     let of = catalog::table_of_index(index)?;
     let keys = catalog::index(index)?.keys.into_iter();
     let columns: Option<Vec<String>> = keys
-        .map(|number| catalog::column_name(of, number))
+        .map(|number| columns::column_name(of, number))
         .collect();
     key_index(table, &columns?)
 }
@@ -355,7 +355,7 @@ fn index_like(table: RelationId, index: RelationId) -> Option<RelationId> {
 fn key_index(table: RelationId, columns: &[String]) -> Option<RelationId> {
     let mut numbers: Vec<i16> = columns
         .iter()
-        .filter_map(|column| Some(catalog::column(table, column)?.number))
+        .filter_map(|column| Some(columns::column(table, column)?.number))
         .collect();
     numbers.sort_unstable();
     let unique = reach::indexes(table)

@@ -9,15 +9,15 @@ use crate::lock::RelationId;
 use crate::needs::plan::Plan;
 use crate::needs::plan::deletion::whole;
 use crate::needs::plan::reach;
-use crate::pg::catalog;
 use crate::pg::depend::{self, catalog as class};
+use crate::pg::{columns, types};
 use std::collections::HashMap;
 
 impl Plan {
     pub(in crate::needs::plan) fn lock_types(&mut self, column: &Column) {
         for composite in column
             .type_id
-            .map(catalog::composites_of_type)
+            .map(types::composites_of_type)
             .unwrap_or_default()
         {
             self.lock(
@@ -58,7 +58,7 @@ impl Plan {
         &self,
         relation: RelationId,
         name: &str,
-    ) -> Option<catalog::Column> {
+    ) -> Option<columns::Column> {
         let mut lost = self.lost_columns.iter();
         match lost.any(|(table, column)| *table == relation && column == name) {
             true => None,
@@ -100,7 +100,7 @@ impl Plan {
             }
             next += 1;
         }
-        let column_of = |(object, found): (RelationId, catalog::Column)| Address {
+        let column_of = |(object, found): (RelationId, columns::Column)| Address {
             class: class::CLASS,
             object,
             part: found.number.into(),

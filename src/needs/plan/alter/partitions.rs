@@ -12,8 +12,8 @@ use crate::needs::plan::foreign_key::MadeKey;
 use crate::needs::plan::names::Through;
 use crate::needs::plan::reach;
 use crate::needs::plan::{Effect, Plan};
-use crate::pg::catalog;
 use crate::pg::depend::{self, AUTO, NORMAL, catalog as class};
+use crate::pg::{catalog, columns};
 
 impl Plan {
     pub(super) fn inherit(&mut self, relation: RelationId, parent: &Name) {
@@ -130,7 +130,7 @@ impl Plan {
                 let columns: Option<Vec<String>> = facts
                     .keys
                     .iter()
-                    .map(|number| catalog::column_name(parent, *number))
+                    .map(|number| columns::column_name(parent, *number))
                     .collect();
                 if let Some(columns) = columns {
                     self.lock_matching_indexes(partition, &columns, facts.is_unique);

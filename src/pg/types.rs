@@ -1,0 +1,90 @@
+//! Types: which one a name means, and which relations are behind it.
+
+use super::columns::column_types;
+use super::{catalog, text};
+use crate::lock::RelationId;
+use pgrx::pg_sys;
+use std::ffi::CString;
+
+/// The type of that name in a schema.
+pub fn type_in(schema: &str, name: &str) -> Option<u32> {
+    let schema = pg_sys::Oid::from_u32(catalog::schema(schema)?);
+    let name = CString::new(text::to_server(name)).ok()?;
+    // SAFETY: a catalog look-up by a name that is copied.
+    let oid = unsafe {
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
+            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
+            pg_sys::Datum::from(name.as_ptr()),
+            schema.into(),
+            pg_sys::Datum::null(),
+            pg_sys::Datum::null(),
+        )
+    };
+    (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
+}
+
+/// The schema of a type.
+pub fn schema_of_type(type_id: u32) -> Option<String> {
+    let oid = pg_sys::Oid::from_u32(type_id);
+    // SAFETY: the cached tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
+        let schema = (*facts).typnamespace;
+        pg_sys::ReleaseSysCache(tuple);
+        text::from_server(pg_sys::get_namespace_name(schema))
+    }
+}
+
+/// Whether values of a domain may not be null.
+pub fn is_not_null(domain: u32) -> bool {
+    let oid = pg_sys::Oid::from_u32(domain);
+    // SAFETY: the cached tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
+        if tuple.is_null() {
+            return false;
+        }
+        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
+        let is_not_null = (*facts).typnotnull;
+        pg_sys::ReleaseSysCache(tuple);
+        is_not_null
+    }
+}
+
+/// The relation whose rows a type is of; none for other types.
+pub fn relation_of_type(type_id: u32) -> Option<RelationId> {
+    // SAFETY: a catalog look-up that answers 0 for other types.
+    let relation = unsafe { pg_sys::get_typ_typrelid(pg_sys::Oid::from_u32(type_id)) };
+    (relation != pg_sys::InvalidOid).then(|| relation.to_u32())
+}
+
+/// The relations of the composite types that a type is made of: itself, its base, its elements, their
+/// columns (`CheckAttributeType` in `heap.c`).
+pub fn composites_of_type(type_id: u32) -> Vec<RelationId> {
+    let mut found = vec![];
+    let mut left = vec![type_id];
+    while let Some(next) = left.pop() {
+        // SAFETY: catalog look-ups that answer 0 for what there is none of.
+        let (base, element, range) = unsafe {
+            let base = pg_sys::getBaseType(pg_sys::Oid::from_u32(next));
+            (
+                base.to_u32(),
+                pg_sys::get_element_type(base).to_u32(),
+                pg_sys::get_range_subtype(base).to_u32(),
+            )
+        };
+        left.extend([element, range].into_iter().filter(|part| *part != 0));
+        if let Some(composite) = relation_of_type(base)
+            && !found.contains(&composite)
+        {
+            found.push(composite);
+            left.extend(column_types(composite));
+        }
+    }
+    found
+}
