@@ -53,6 +53,7 @@ pub fn set_checks_of_bodies(is_on: bool) {
     set(c"check_function_bodies", if is_on { c"on" } else { c"off" });
 }
 
+/// Gives a setting of this session that value, until the nest level ends that the caller has opened.
 pub(super) fn set(name: &CStr, value: &CStr) {
     // SAFETY: a setting of this session, put back with the nest level that the caller has opened.
     unsafe {
