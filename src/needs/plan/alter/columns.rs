@@ -180,15 +180,7 @@ impl Plan {
             for (dependent, _) in depend::dependents(on) {
                 match dependent.class {
                     class::CLASS if reach::is_index(dependent.object) => {
-                        let why = format!("index with the column {column}");
-                        self.lock(dependent.object, AccessExclusive, why);
-                        for child in reach::below(dependent.object) {
-                            self.lock(
-                                child,
-                                AccessExclusive,
-                                format!("index with the column {column}"),
-                            );
-                        }
+                        self.lock_index_with(column, dependent.object);
                     }
                     class::CONSTRAINT => self.rebuilt(dependent.object, member, column, rewrites),
                     class::ATTRIBUTE_DEFAULT => {
@@ -200,6 +192,15 @@ impl Plan {
                     _ => (),
                 }
             }
+        }
+    }
+
+    /// An index that a change of a column's type drops and makes anew, with those of partitions.
+    fn lock_index_with(&mut self, column: &str, index: RelationId) {
+        let why = format!("index with the column {column}");
+        self.lock(index, AccessExclusive, &*why);
+        for child in reach::below(index) {
+            self.lock(child, AccessExclusive, &*why);
         }
     }
 
@@ -242,15 +243,7 @@ impl Plan {
                 }
             }
             b'p' | b'u' | b'x' if found.index != 0 => {
-                let why = format!("index with the column {column}");
-                self.lock(found.index, AccessExclusive, why);
-                for child in reach::below(found.index) {
-                    self.lock(
-                        child,
-                        AccessExclusive,
-                        format!("index with the column {column}"),
-                    );
-                }
+                self.lock_index_with(column, found.index);
                 for key in depend::referencing(found.table) {
                     if key.index == found.index {
                         self.rebuilt(key.id, table, column, rewritten);
