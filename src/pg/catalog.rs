@@ -4,11 +4,11 @@
 
 pub use super::scan::Reading;
 use super::scan::{Index, rows};
-use super::text;
+use super::{cached, text};
 use crate::lock::RelationId;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 
 /// What `pg_class` says of a relation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,17 +101,11 @@ pub fn size(id: RelationId) -> Option<Size> {
 
 /// Reads the row of `pg_class` with that OID; none if there is none.
 fn from_class<R>(id: RelationId, read: impl FnOnce(&pg_sys::FormData_pg_class) -> R) -> Option<R> {
-    let oid = pg_sys::Oid::from_u32(id);
-    // SAFETY: the cached tuple is read before it is released, and `read` raises no error.
+    // SAFETY: the cache of `pg_class`.
     unsafe {
-        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
-        if tuple.is_null() {
-            return None;
-        }
-        let class: pg_sys::Form_pg_class = pg_sys::GETSTRUCT(tuple).cast();
-        let found = read(&*class);
-        pg_sys::ReleaseSysCache(tuple);
-        Some(found)
+        cached::row(pg_sys::SysCacheIdentifier::RELOID, id, |class, _| {
+            read(class)
+        })
     }
 }
 
@@ -132,11 +126,10 @@ pub fn name(id: RelationId) -> String {
     }
 }
 
-/// The relation's name alone, as it is.
-pub fn plain_name(id: RelationId) -> String {
+/// A relation's name as it is, without its schema.
+pub fn bare_name(relation: RelationId) -> Option<String> {
     // SAFETY: a catalog look-up that answers null for an unknown OID.
-    unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(id))) }
-        .unwrap_or_default()
+    unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(relation))) }
 }
 
 /// The relation that a name, spelled as in SQL, means in this session.
@@ -146,17 +139,9 @@ pub fn plain_name(id: RelationId) -> String {
 /// `regclass`.
 pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
     let raw = CString::new(text::to_server(name)).map_err(|_| NameProblem::Syntax)?;
-    // SAFETY: the identifiers are split in a copy that the list's elements point into; both are in
-    // the current memory context, as is the range variable made of them.
+    // SAFETY: the parts are C strings in the current memory context.
     unsafe {
-        let copy = pg_sys::pstrdup(raw.as_ptr());
-        let mut names: *mut pg_sys::List = std::ptr::null_mut();
-        if !pg_sys::SplitIdentifierString(copy, b'.' as _, &mut names) || names.is_null() {
-            return Err(NameProblem::Syntax);
-        }
-        let parts: Vec<*mut core::ffi::c_char> = (0..(*names).length)
-            .map(|i| (*(*names).elements.add(i as usize)).ptr_value.cast())
-            .collect();
+        let parts = split(&raw, b'.').ok_or(NameProblem::Syntax)?;
         let (database, schema, relation) = match parts[..] {
             [relation] => (std::ptr::null_mut(), std::ptr::null_mut(), relation),
             [schema, relation] => (std::ptr::null_mut(), schema, relation),
@@ -170,19 +155,7 @@ pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
                 return Err(NameProblem::OtherDatabase(other.unwrap_or_default()));
             }
         }
-        let range = pg_sys::makeRangeVar(schema, relation, -1);
-        let oid = pg_sys::RangeVarGetRelidExtended(
-            range,
-            pg_sys::NoLock as pg_sys::LOCKMODE,
-            pg_sys::RVROption::RVR_MISSING_OK,
-            None,
-            std::ptr::null_mut(),
-        );
-        if oid == pg_sys::InvalidOid {
-            Err(NameProblem::Unknown)
-        } else {
-            Ok(oid.to_u32())
-        }
+        look_up(schema, relation).ok_or(NameProblem::Unknown)
     }
 }
 
@@ -197,17 +170,22 @@ pub fn resolve_parts(schema: Option<&str>, name: &str) -> Option<RelationId> {
         Some(schema) => Some(c_string(schema)?),
         None => None,
     };
-    // SAFETY: the strings outlive the range variable; nothing is locked.
+    let schema = schema
+        .as_ref()
+        .map_or(std::ptr::null(), |schema| schema.as_ptr());
+    // SAFETY: the strings live as long as these.
+    unsafe { look_up(schema.cast_mut(), relation.as_ptr().cast_mut()) }
+}
+
+/// The relation of that name, in that schema or, where that is null, along the search path. It is not locked.
+///
+/// # Safety
+/// C strings.
+unsafe fn look_up(schema: *mut c_char, relation: *mut c_char) -> Option<RelationId> {
+    // SAFETY: as promised; the range variable is in the current memory context, and only read.
     let oid = unsafe {
-        let range = pg_sys::makeRangeVar(
-            schema
-                .as_ref()
-                .map_or(std::ptr::null_mut(), |schema| schema.as_ptr().cast_mut()),
-            relation.as_ptr().cast_mut(),
-            -1,
-        );
         pg_sys::RangeVarGetRelidExtended(
-            range,
+            pg_sys::makeRangeVar(schema, relation, -1),
             pg_sys::NoLock as pg_sys::LOCKMODE,
             pg_sys::RVROption::RVR_MISSING_OK,
             None,
@@ -247,29 +225,16 @@ pub struct IndexFacts {
 }
 
 pub fn index(id: RelationId) -> Option<IndexFacts> {
-    let oid = pg_sys::Oid::from_u32(id);
-    // SAFETY: the cached tuple is read before it is released.
-    unsafe {
-        let tuple =
-            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, oid.into());
-        if tuple.is_null() {
-            return None;
-        }
-        let index: pg_sys::Form_pg_index = pg_sys::GETSTRUCT(tuple).cast();
-        let facts = IndexFacts {
-            is_unique: (*index).indisunique,
-            is_primary: (*index).indisprimary,
-            is_valid: (*index).indisvalid,
-            excludes: (*index).indisexclusion,
-            keys: (*index)
-                .indkey
-                .values
-                .as_slice((*index).indnkeyatts as usize)
-                .to_vec(),
-        };
-        pg_sys::ReleaseSysCache(tuple);
-        Some(facts)
-    }
+    let read = |index: &pg_sys::FormData_pg_index, _| IndexFacts {
+        is_unique: index.indisunique,
+        is_primary: index.indisprimary,
+        is_valid: index.indisvalid,
+        excludes: index.indisexclusion,
+        // SAFETY: there are as many keys.
+        keys: unsafe { index.indkey.values.as_slice(index.indnkeyatts as usize) }.to_vec(),
+    };
+    // SAFETY: the cache of `pg_index`.
+    unsafe { cached::row(pg_sys::SysCacheIdentifier::INDEXRELID, id, read) }
 }
 
 /// The default partition of a partitioned table.
@@ -291,6 +256,16 @@ pub use super::compat::{
 /// Identifiers parted by dots or commas, as SQL spells them; none where they are not.
 pub fn identifiers(text: &str, separator: u8) -> Option<Vec<String>> {
     let text = CString::new(text::to_server(text)).ok()?;
+    let parts = split(&text, separator)?;
+    // SAFETY: they are C strings.
+    let texts = parts
+        .into_iter()
+        .map(|part| unsafe { text::from_server(part) });
+    texts.collect()
+}
+
+/// The same as C strings, in the current memory context.
+fn split(text: &CStr, separator: u8) -> Option<Vec<*mut c_char>> {
     // SAFETY: they are split in a copy that the list's elements point into.
     unsafe {
         let copy = pg_sys::pstrdup(text.as_ptr());
@@ -299,19 +274,9 @@ pub fn identifiers(text: &str, separator: u8) -> Option<Vec<String>> {
             return None;
         }
         let length = if list.is_null() { 0 } else { (*list).length };
-        (0..length)
-            .map(|i| {
-                let part = (*(*list).elements.add(i as usize)).ptr_value;
-                text::from_server(part.cast())
-            })
-            .collect()
+        let part = |i| (*(*list).elements.add(i as usize)).ptr_value.cast();
+        Some((0..length).map(part).collect())
     }
-}
-
-/// A relation's name as it is, without its schema.
-pub fn bare_name(relation: RelationId) -> Option<String> {
-    // SAFETY: a catalog look-up that answers null for an unknown OID.
-    unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(relation))) }
 }
 
 /// The table of an index; none if it is no index, or has gone.

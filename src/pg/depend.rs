@@ -164,35 +164,25 @@ fn read_constraint(row: [u64; 8]) -> Constraint {
 
 /// The constraints of a table.
 pub fn constraints(table: RelationId) -> Vec<Constraint> {
-    let by = Index {
-        catalog: catalog::CONSTRAINT,
-        index: 2665,
-    };
-    rows(by, &[("conrelid", table)], CONSTRAINT_COLUMNS)
-        .into_iter()
-        .map(read_constraint)
-        .collect()
+    constraints_by(2665, ("conrelid", table))
 }
 
 pub fn constraint(id: u32) -> Option<Constraint> {
-    let by = Index {
-        catalog: catalog::CONSTRAINT,
-        index: 2667,
-    };
-    let found = rows(by, &[("oid", id)], CONSTRAINT_COLUMNS);
-    found.into_iter().next().map(read_constraint)
+    constraints_by(2667, ("oid", id)).into_iter().next()
 }
 
 /// Those that a constraint of a partitioned table has on its partitions.
 pub fn child_constraints(parent: u32) -> Vec<Constraint> {
+    constraints_by(2579, ("conparentid", parent))
+}
+
+fn constraints_by(index: u32, key: (&'static str, u32)) -> Vec<Constraint> {
     let by = Index {
         catalog: catalog::CONSTRAINT,
-        index: 2579,
+        index,
     };
-    rows(by, &[("conparentid", parent)], CONSTRAINT_COLUMNS)
-        .into_iter()
-        .map(read_constraint)
-        .collect()
+    let found = rows(by, &[key], CONSTRAINT_COLUMNS);
+    found.into_iter().map(read_constraint).collect()
 }
 
 /// The foreign keys that reference a table.

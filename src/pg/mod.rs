@@ -6,6 +6,7 @@
 )]
 
 pub mod activity;
+mod cached;
 pub mod catalog;
 pub mod columns;
 mod compat;

@@ -1,7 +1,7 @@
 //! Types: which one a name means, and which relations are behind it.
 
 use super::columns::column_types;
-use super::{catalog, text};
+use super::{cached, catalog, text};
 use crate::lock::RelationId;
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -26,33 +26,23 @@ pub fn type_in(schema: &str, name: &str) -> Option<u32> {
 
 /// The schema of a type.
 pub fn schema_of_type(type_id: u32) -> Option<String> {
-    let oid = pg_sys::Oid::from_u32(type_id);
-    // SAFETY: the cached tuple is read before it is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
-        if tuple.is_null() {
-            return None;
-        }
-        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
-        let schema = (*facts).typnamespace;
-        pg_sys::ReleaseSysCache(tuple);
-        text::from_server(pg_sys::get_namespace_name(schema))
-    }
+    let schema = facts(type_id, |facts| facts.typnamespace)?;
+    // SAFETY: a catalog look-up that answers null for an unknown OID.
+    unsafe { text::from_server(pg_sys::get_namespace_name(schema)) }
 }
 
 /// Whether values of a domain may not be null.
 pub fn is_not_null(domain: u32) -> bool {
-    let oid = pg_sys::Oid::from_u32(domain);
-    // SAFETY: the cached tuple is read before it is released.
+    facts(domain, |facts| facts.typnotnull).unwrap_or(false)
+}
+
+/// Reads the row of `pg_type` with that OID; none if there is none.
+fn facts<R>(id: u32, read: impl FnOnce(&pg_sys::FormData_pg_type) -> R) -> Option<R> {
+    // SAFETY: the cache of `pg_type`.
     unsafe {
-        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, oid.into());
-        if tuple.is_null() {
-            return false;
-        }
-        let facts: pg_sys::Form_pg_type = pg_sys::GETSTRUCT(tuple).cast();
-        let is_not_null = (*facts).typnotnull;
-        pg_sys::ReleaseSysCache(tuple);
-        is_not_null
+        cached::row(pg_sys::SysCacheIdentifier::TYPEOID, id, |facts, _| {
+            read(facts)
+        })
     }
 }
 

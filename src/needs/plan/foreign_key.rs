@@ -62,7 +62,10 @@ impl Plan {
         };
         if let Some(to) = self.find(table) {
             // As `ChooseConstraintName` has it where there is none of that name yet.
-            let chosen = || format!("{}_{}_fkey", catalog::plain_name(from), columns.join("_"));
+            let chosen = || {
+                let table = catalog::bare_name(from).unwrap_or_default();
+                format!("{table}_{}_fkey", columns.join("_"))
+            };
             self.made_keys.push(MadeKey {
                 from,
                 to,
