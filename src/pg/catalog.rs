@@ -173,7 +173,7 @@ pub fn resolve_parts(schema: Option<&str>, name: &str) -> Option<RelationId> {
     let schema = schema
         .as_ref()
         .map_or(std::ptr::null(), |schema| schema.as_ptr());
-    // SAFETY: the strings live as long as these.
+    // SAFETY: the strings outlive the call.
     unsafe { look_up(schema.cast_mut(), relation.as_ptr().cast_mut()) }
 }
 

@@ -10,6 +10,7 @@ mod cached;
 pub mod catalog;
 pub mod columns;
 mod compat;
+pub mod constraints;
 pub mod datum;
 pub mod depend;
 pub mod event;

@@ -8,7 +8,7 @@ use crate::ddl::{Address, Name, Part, Statement};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::catalog as class;
 use crate::pg::depend::{self, EXTENSION, INTERNAL, NORMAL};
-use crate::pg::{catalog, wait};
+use crate::pg::{catalog, constraints, wait};
 use std::collections::HashSet;
 
 use LockMode::{AccessExclusive, ShareUpdateExclusive};
@@ -315,11 +315,11 @@ impl Plan {
                 self.lock(object.object, AccessExclusive, why);
             }
             class::CONSTRAINT => {
-                let Some(constraint) = depend::constraint(object.object) else {
+                let Some(constraint) = constraints::constraint(object.object) else {
                     return;
                 };
                 if constraint.table != 0 {
-                    let name = depend::constraint_name(object.object);
+                    let name = constraints::name(object.object);
                     let what = match constraint.kind {
                         b'f' => format!("its foreign key {name}"),
                         _ => format!("its constraint {name}"),
@@ -333,7 +333,7 @@ impl Plan {
                 };
                 let why = match depend::trigger_constraint(object.object) {
                     Some(key) => {
-                        format!("referenced by foreign key {}", depend::constraint_name(key))
+                        format!("referenced by foreign key {}", constraints::name(key))
                     }
                     None => because("a trigger on it".into()),
                 };
@@ -373,7 +373,7 @@ fn described(object: Address) -> String {
     match object.class {
         class::CLASS if object.part == 0 => reach::name(object.object),
         class::CLASS => format!("a column of {}", reach::name(object.object)),
-        class::CONSTRAINT => format!("constraint {}", depend::constraint_name(object.object)),
+        class::CONSTRAINT => format!("constraint {}", constraints::name(object.object)),
         class::TYPE => "that type".into(),
         class::SCHEMA => "that schema".into(),
         _ => match depend::relation_of(object) {

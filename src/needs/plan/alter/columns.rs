@@ -10,7 +10,7 @@ use crate::needs::plan::Plan;
 use crate::needs::plan::deletion::whole;
 use crate::needs::plan::reach;
 use crate::pg::depend::{self, catalog as class};
-use crate::pg::{columns, types};
+use crate::pg::{columns, constraints, types};
 use std::collections::HashMap;
 
 impl Plan {
@@ -206,11 +206,11 @@ impl Plan {
 
     /// A constraint that a change of a column's type drops and makes anew.
     fn rebuilt(&mut self, constraint: u32, table: RelationId, column: &str, rewritten: bool) {
-        let Some(found) = depend::constraint(constraint).filter(|_| !self.is_gone(constraint))
+        let Some(found) = constraints::constraint(constraint).filter(|_| !self.is_gone(constraint))
         else {
             return;
         };
-        let name = depend::constraint_name(constraint);
+        let name = constraints::name(constraint);
         match found.kind {
             b'f' => {
                 for (side, what) in [(found.table, "has"), (found.referenced, "is referenced by")] {
@@ -244,7 +244,7 @@ impl Plan {
             }
             b'p' | b'u' | b'x' if found.index != 0 => {
                 self.lock_index_with(column, found.index);
-                for key in depend::referencing(found.table) {
+                for key in constraints::referencing(found.table) {
                     if key.index == found.index {
                         self.rebuilt(key.id, table, column, rewritten);
                     }
