@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::pattern::Pattern;
-use crate::pg::catalog;
+use crate::pg::{catalog, take};
 use crate::session::{Class, MaintenanceRule};
 use pgrx::prelude::*;
 use std::cell::OnceCell;
@@ -30,7 +30,7 @@ fn in_force() -> Result<Vec<MaintenanceRule>, Error> {
         detail: None,
         hint: Some("Is the extension lockguard created in this database?".into()),
     })?;
-    if !catalog::try_lock_for_reading(table) {
+    if !take::try_lock_for_reading(table) {
         return Err(Error::NotFree {
             message: format!("{TABLE} is locked"),
             detail: "Without it no session's class can be told.".into(),

@@ -1,7 +1,7 @@
 //! Functions: which of them may do what no catalog tells of.
 
 use super::scan::{Index, rows};
-use super::text;
+use super::{cached, text};
 use pgrx::pg_sys;
 
 /// `pg_language.dat`: functions of the server itself, and of libraries.
@@ -37,21 +37,14 @@ pub fn is_opaque(function: u32) -> bool {
     if RUN_A_QUERY.contains(&function) {
         return true;
     }
-    let oid = pg_sys::Oid::from_u32(function);
-    // SAFETY: the cached tuple is read before it is released, and no error is raised meanwhile.
-    let (language, volatility, kind) = unsafe {
-        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::PROCOID as i32, oid.into());
-        if tuple.is_null() {
-            return false;
-        }
-        let facts: pg_sys::Form_pg_proc = pg_sys::GETSTRUCT(tuple).cast();
-        let found = (
-            (*facts).prolang.to_u32(),
-            (*facts).provolatile as u8,
-            (*facts).prokind as u8,
-        );
-        pg_sys::ReleaseSysCache(tuple);
-        found
+    let read = |facts: &pg_sys::FormData_pg_proc, _| {
+        let language = facts.prolang.to_u32();
+        (language, facts.provolatile as u8, facts.prokind as u8)
+    };
+    // SAFETY: the cache of `pg_proc`.
+    let found = unsafe { cached::row(pg_sys::SysCacheIdentifier::PROCOID, function, read) };
+    let Some((language, volatility, kind)) = found else {
+        return false;
     };
     if kind == pg_sys::PROKIND_AGGREGATE {
         return parts_of_aggregate(function).into_iter().any(is_opaque);

@@ -1,6 +1,6 @@
 //! Whether an index that a partition has will do where its parent gets one.
 
-use super::{catalog, text};
+use super::{cached, catalog, columns, text};
 use crate::ddl::IndexShape;
 use crate::lock::RelationId;
 use pgrx::pg_sys;
@@ -28,7 +28,7 @@ pub fn will_do(index: RelationId, table: RelationId, shape: &IndexShape) -> bool
     let Some(facts) = facts(index) else {
         return false;
     };
-    let number = |name: &String| catalog::column(table, name).map_or(0, |column| column.number);
+    let number = |name: &String| columns::column(table, name).map_or(0, |column| column.number);
     let keys = shape.keys.iter().map(|key| key.column.as_ref());
     let columns: Vec<i16> = keys
         .chain(shape.included.iter().map(Some))
@@ -45,7 +45,7 @@ pub fn will_do(index: RelationId, table: RelationId, shape: &IndexShape) -> bool
     }
     for (at, key) in shape.keys.iter().enumerate() {
         let column = key.column.as_ref();
-        let column = column.and_then(|name| catalog::column(table, name));
+        let column = column.and_then(|name| columns::column(table, name));
         let collation = key
             .collation
             .or(column.map(|column| column.collation.to_u32()));
@@ -68,54 +68,50 @@ pub fn will_do(index: RelationId, table: RelationId, shape: &IndexShape) -> bool
 
 fn facts(index: RelationId) -> Option<Facts> {
     let method = catalog::relation(index)?.access_method;
-    let oid = pg_sys::Oid::from_u32(index);
-    // SAFETY: the cached tuple is read before it is released. Collations and classes are never null, and
-    // have as many elements as there are keys.
-    unsafe {
-        let cache = pg_sys::SysCacheIdentifier::INDEXRELID as i32;
-        let tuple = pg_sys::SearchSysCache1(cache, oid.into());
-        if tuple.is_null() {
-            return None;
-        }
+    let cache = pg_sys::SysCacheIdentifier::INDEXRELID;
+    let read = |row: &pg_sys::FormData_pg_index, tuple| {
         let attribute = |number: u32| {
             let mut is_null = true;
             let number = number as pg_sys::AttrNumber;
-            let datum = pg_sys::SysCacheGetAttr(cache, tuple, number, &mut is_null);
+            // SAFETY: a column of that catalog.
+            let datum =
+                unsafe { pg_sys::SysCacheGetAttr(cache as i32, tuple, number, &mut is_null) };
             (!is_null).then_some(datum)
         };
-        let row: pg_sys::Form_pg_index = pg_sys::GETSTRUCT(tuple).cast();
-        let keys = (*row).indnkeyatts as usize;
+        let keys = row.indnkeyatts as usize;
         let oids = |number: u32| -> Vec<pg_sys::Oid> {
             let vector = attribute(number).map(|datum| datum.cast_mut_ptr::<pg_sys::oidvector>());
-            vector.map_or(vec![], |vector| (*vector).values.as_slice(keys).to_vec())
+            // SAFETY: collations and classes are never null, and have as many elements as there are keys.
+            vector.map_or(vec![], |vector| unsafe {
+                (*vector).values.as_slice(keys).to_vec()
+            })
         };
         let tree = |number: u32| {
             let datum = attribute(number)?;
-            text::from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr()))
+            // SAFETY: it is of that type, and read before the row is released.
+            unsafe { text::from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr())) }
         };
         let classes = oids(pg_sys::Anum_pg_index_indclass).into_iter();
-        let facts = Facts {
+        Facts {
             method,
-            is_unique: (*row).indisunique,
-            excludes: (*row).indisexclusion,
-            columns: (*row)
-                .indkey
-                .values
-                .as_slice((*row).indnatts as usize)
-                .to_vec(),
+            is_unique: row.indisunique,
+            excludes: row.indisexclusion,
+            // SAFETY: there are as many columns.
+            columns: unsafe { row.indkey.values.as_slice(row.indnatts as usize) }.to_vec(),
             collations: oids(pg_sys::Anum_pg_index_indcollation)
                 .into_iter()
                 .map(pg_sys::Oid::to_u32)
                 .collect(),
             families: classes
-                .map(|class| pg_sys::get_opclass_family(class).to_u32())
+                // SAFETY: a catalog look-up.
+                .map(|class| unsafe { pg_sys::get_opclass_family(class) }.to_u32())
                 .collect(),
             expressions: tree(pg_sys::Anum_pg_index_indexprs),
             condition: tree(pg_sys::Anum_pg_index_indpred),
-        };
-        pg_sys::ReleaseSysCache(tuple);
-        Some(facts)
-    }
+        }
+    };
+    // SAFETY: the cache of `pg_index`.
+    unsafe { cached::row(cache, index, read) }
 }
 
 /// The operator family that an access method has for a type, where no operator class is given.

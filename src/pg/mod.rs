@@ -6,8 +6,11 @@
 )]
 
 pub mod activity;
+mod cached;
 pub mod catalog;
+pub mod columns;
 mod compat;
+pub mod constraints;
 pub mod datum;
 pub mod depend;
 pub mod event;
@@ -25,6 +28,7 @@ pub mod process;
 mod progress;
 pub mod roles;
 mod scan;
+pub mod settings;
 pub mod shown;
 pub mod snapshots;
 pub mod source;
@@ -33,4 +37,5 @@ pub mod tablespace;
 pub mod take;
 pub mod text;
 pub mod transaction;
+pub mod types;
 pub mod wait;

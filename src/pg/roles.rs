@@ -70,6 +70,18 @@ pub fn is_superuser(role: u32) -> bool {
     unsafe { pg_sys::superuser_arg(pg_sys::Oid::from_u32(role)) }
 }
 
+/// The name of the role that statements run as.
+pub fn current() -> Option<String> {
+    // SAFETY: a number of this session.
+    name(unsafe { pg_sys::GetUserId() }.to_u32())
+}
+
+/// The name of the role that they run as once it is reset.
+pub fn session() -> Option<String> {
+    // SAFETY: a number of this session.
+    name(unsafe { pg_sys::GetSessionUserId() }.to_u32())
+}
+
 /// Whether `pg_stat_activity` shows the current role a session of that role in full
 /// (`HAS_PGSTAT_PERMISSIONS` in `pgstatfuncs.c`). No role: a process of the server itself.
 pub fn may_see(role: Option<u32>) -> bool {

@@ -2,6 +2,7 @@
 //! it is kept.
 
 use super::compat::unbound;
+use super::settings;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::time::Duration;
@@ -76,17 +77,6 @@ pub(super) fn limit_lock_waits(limit: Duration) {
     let Ok(milliseconds) = std::ffi::CString::new(milliseconds.to_string()) else {
         return;
     };
-    // SAFETY: a setting of this session, put back with the nest level that `kept` has opened.
-    unsafe {
-        pg_sys::set_config_option(
-            c"lock_timeout".as_ptr(),
-            milliseconds.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
-    }
+    // Put back with the nest level that `kept` has opened.
+    settings::set(c"lock_timeout", &milliseconds);
 }

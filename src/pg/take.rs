@@ -1,8 +1,8 @@
-//! Taking locks on relations: all of them or none.
+//! Taking locks on relations: all that maintenance needs or none, and the one that reading a table of ours needs.
 
 use super::catalog;
 use super::subtransaction::{kept, limit_lock_waits};
-use crate::lock::Need;
+use crate::lock::{Need, RelationId};
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
@@ -74,4 +74,15 @@ pub fn all(
         Attempt::Missed | Attempt::Unwanted => start.elapsed(),
     };
     (attempt, stalled)
+}
+
+/// Takes ACCESS SHARE on a table of ours if that is possible at once, and tells whether it was.
+pub fn try_lock_for_reading(table: RelationId) -> bool {
+    // SAFETY: an ordinary lock of this transaction.
+    unsafe {
+        pg_sys::ConditionalLockRelationOid(
+            pg_sys::Oid::from_u32(table),
+            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+        )
+    }
 }

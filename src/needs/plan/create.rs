@@ -8,7 +8,7 @@ use crate::ddl::{Address, CreateTable, IndexShape, Name, Naming, Reference, Stat
 use crate::lock::LockMode::*;
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, NORMAL, catalog as class};
-use crate::pg::{catalog, index, inheritance};
+use crate::pg::{catalog, columns, index, inheritance, settings, types};
 
 impl Plan {
     pub(super) fn create(&mut self, statement: &Statement) {
@@ -127,7 +127,7 @@ impl Plan {
             Statement::CreateType { name, types } => {
                 for composite in types
                     .iter()
-                    .flat_map(|type_id| catalog::composites_of_type(*type_id))
+                    .flat_map(|type_id| types::composites_of_type(*type_id))
                 {
                     self.lock(composite, AccessShare, "type of an attribute");
                 }
@@ -138,9 +138,9 @@ impl Plan {
                 is_checked,
                 search_path,
             } => {
-                let session_path = catalog::search_path_setting();
+                let session_path = settings::search_path_setting();
                 if let Some(path) = search_path {
-                    catalog::set_search_path(path);
+                    settings::set_search_path(path);
                 }
                 self.named_in_stored(references, "named in the function");
                 for (name, naming) in references.iter().filter(|_| *is_checked) {
@@ -149,7 +149,7 @@ impl Plan {
                     }
                 }
                 if search_path.is_some() {
-                    catalog::set_search_path(&session_path);
+                    settings::set_search_path(&session_path);
                 }
             }
             _ => (),
@@ -354,7 +354,7 @@ impl Plan {
                 self.lock_composites(relation);
             }
         }
-        if let Some(composite) = table.of_type.and_then(catalog::relation_of_type) {
+        if let Some(composite) = table.of_type.and_then(types::relation_of_type) {
             self.lock(composite, AccessShare, "the type that the table is of");
         }
         for column in &table.columns {
@@ -373,7 +373,7 @@ impl Plan {
 pub fn matching_indexes(table: RelationId, columns: &[String], unique: bool) -> Vec<RelationId> {
     let numbers: Option<Vec<i16>> = columns
         .iter()
-        .map(|column| Some(catalog::column(table, column)?.number))
+        .map(|column| Some(columns::column(table, column)?.number))
         .collect();
     let Some(numbers) = numbers else {
         return vec![];

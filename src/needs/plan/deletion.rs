@@ -8,7 +8,7 @@ use crate::ddl::{Address, Name, Part, Statement};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::catalog as class;
 use crate::pg::depend::{self, EXTENSION, INTERNAL, NORMAL};
-use crate::pg::{catalog, wait};
+use crate::pg::{catalog, constraints, wait};
 use std::collections::HashSet;
 
 use LockMode::{AccessExclusive, ShareUpdateExclusive};
@@ -302,10 +302,10 @@ impl Plan {
                 self.lock_because(object.object, AccessExclusive, || because(what));
             }
             class::CONSTRAINT => {
-                let constraint = depend::constraint(object.object);
+                let constraint = constraints::constraint(object.object);
                 if let Some(constraint) = constraint.filter(|constraint| constraint.table != 0) {
                     self.lock_because(constraint.table, AccessExclusive, || {
-                        let name = depend::constraint_name(object.object);
+                        let name = constraints::name(object.object);
                         because(&match constraint.kind {
                             b'f' => format!("its foreign key {name}"),
                             _ => format!("its constraint {name}"),
@@ -320,7 +320,7 @@ impl Plan {
                         AccessExclusive,
                         || match depend::trigger_constraint(object.object) {
                             Some(key) => {
-                                let key = depend::constraint_name(key);
+                                let key = constraints::name(key);
                                 format!("referenced by foreign key {key}")
                             }
                             None => because("a trigger on it"),
@@ -394,7 +394,7 @@ fn described(object: Address) -> String {
     match object.class {
         class::CLASS if object.part == 0 => reach::name(object.object),
         class::CLASS => format!("a column of {}", reach::name(object.object)),
-        class::CONSTRAINT => format!("constraint {}", depend::constraint_name(object.object)),
+        class::CONSTRAINT => format!("constraint {}", constraints::name(object.object)),
         class::TYPE => "that type".into(),
         class::SCHEMA => "that schema".into(),
         _ => match depend::relation_of(object) {

@@ -8,7 +8,7 @@ use crate::ddl::{Constraint, Name};
 use crate::lock::LockMode::{AccessExclusive, AccessShare, RowShare, ShareRowExclusive};
 use crate::lock::RelationId;
 use crate::pg::depend::catalog as class;
-use crate::pg::{catalog, depend};
+use crate::pg::{catalog, columns, constraints};
 
 /// A foreign key that an earlier statement has made between two tables that exist.
 #[derive(Clone, Debug)]
@@ -62,7 +62,10 @@ impl Plan {
         };
         if let Some(to) = self.find(table) {
             // As `ChooseConstraintName` has it where there is none of that name yet.
-            let chosen = || format!("{}_{}_fkey", catalog::plain_name(from), columns.join("_"));
+            let chosen = || {
+                let table = catalog::bare_name(from).unwrap_or_default();
+                format!("{table}_{}_fkey", columns.join("_"))
+            };
             self.made_keys.push(MadeKey {
                 from,
                 to,
@@ -184,8 +187,8 @@ impl Plan {
     /// Those that a partitioned table has or is referenced by become those of a new partition
     /// (`CloneForeignKeyConstraints`).
     pub(super) fn clone_foreign_keys(&mut self, parent: RelationId, partition: Option<RelationId>) {
-        for key in self.topmost(depend::constraints(parent)) {
-            let name = depend::constraint_name(key.id);
+        for key in self.topmost(constraints::on(parent)) {
+            let name = constraints::name(key.id);
             // One that the partition has already becomes part of it, and the triggers of that go
             // (`tryAttachPartitionForeignKey`).
             let has_same = partition.is_some_and(|partition| {
@@ -214,10 +217,10 @@ impl Plan {
                 self.lock(from, ShareRowExclusive, why);
             }
         }
-        for key in self.topmost(depend::referencing(parent)) {
+        for key in self.topmost(constraints::referencing(parent)) {
             // Not one that references the table that it is on.
             if key.table != parent {
-                let name = depend::constraint_name(key.id);
+                let name = constraints::name(key.id);
                 let why = format!("its foreign key {name} references the partition too");
                 self.lock(key.table, ShareRowExclusive, why);
                 if let Some(index) = partition.and_then(|one| index_like(one, key.index)) {
@@ -240,11 +243,11 @@ impl Plan {
 
     /// The other way round (`DetachPartitionFinalize`); `checks`: no row may reference it.
     pub(super) fn detach_foreign_keys(&mut self, partition: RelationId, checks: bool) {
-        for key in depend::constraints(partition) {
+        for key in constraints::on(partition) {
             if key.kind != b'f' || key.parent == 0 {
                 continue;
             }
-            let name = depend::constraint_name(key.id);
+            let name = constraints::name(key.id);
             for member in reach::parts(key.referenced) {
                 self.lock(
                     member,
@@ -260,12 +263,12 @@ impl Plan {
         }
         let ancestors = reach::ancestors(partition);
         self.detach_made_keys(&ancestors, partition);
-        for key in depend::referencing(partition) {
+        for key in constraints::referencing(partition) {
             // One of its own stays.
             if key.parent == 0 {
                 continue;
             }
-            let name = depend::constraint_name(key.id);
+            let name = constraints::name(key.id);
             let why = format!("its foreign key {name} references the partition");
             self.lock(key.table, AccessExclusive, why);
             if !checks {
@@ -282,7 +285,7 @@ impl Plan {
     }
 
     /// The foreign keys among those that are there by then, without any that another of them has brought along.
-    fn topmost(&self, mut keys: Vec<depend::Constraint>) -> Vec<depend::Constraint> {
+    fn topmost(&self, mut keys: Vec<constraints::Constraint>) -> Vec<constraints::Constraint> {
         keys.retain(|key| key.kind == b'f' && !self.is_gone(key.id));
         let all: Vec<u32> = keys.iter().map(|key| key.id).collect();
         keys.retain(|key| !all.contains(&key.parent));
@@ -296,8 +299,8 @@ impl Plan {
 
     /// The same where the partition is new, and has those that its parent has.
     pub(super) fn detach_foreign_keys_of(&mut self, parent: RelationId) {
-        for key in self.topmost(depend::constraints(parent)) {
-            let name = depend::constraint_name(key.id);
+        for key in self.topmost(constraints::on(parent)) {
+            let name = constraints::name(key.id);
             for member in reach::parts(key.referenced) {
                 let why = format!("referenced by foreign key {name}");
                 self.lock(member, ShareRowExclusive, why);
@@ -308,8 +311,8 @@ impl Plan {
                 }
             }
         }
-        for key in self.topmost(depend::referencing(parent)) {
-            let name = depend::constraint_name(key.id);
+        for key in self.topmost(constraints::referencing(parent)) {
+            let name = constraints::name(key.id);
             let why = format!("its foreign key {name} references the partition");
             self.lock(key.table, AccessExclusive, why);
             self.read_for_key(key.table, "read to find rows that reference the partition");
@@ -327,17 +330,17 @@ fn primary_key(table: RelationId) -> Vec<String> {
     let keys = facts
         .filter(|facts| facts.is_primary)
         .flat_map(|facts| facts.keys);
-    keys.filter_map(|number| catalog::column_name(table, number))
+    keys.filter_map(|number| columns::column_name(table, number))
         .collect()
 }
 
 /// Whether a table, or a part of it, has the same foreign key already.
-fn has_same(table: RelationId, key: &depend::Constraint) -> bool {
-    let wanted = depend::foreign_key_traits(key);
+fn has_same(table: RelationId, key: &constraints::Constraint) -> bool {
+    let wanted = constraints::foreign_key_traits(key);
     reach::parts(table).into_iter().any(|member| {
-        let own = depend::constraints(member).into_iter();
+        let own = constraints::on(member).into_iter();
         own.filter(|own| own.kind == b'f' && own.referenced == key.referenced && own.is_valid)
-            .any(|own| depend::foreign_key_traits(&own) == wanted)
+            .any(|own| constraints::foreign_key_traits(&own) == wanted)
     })
 }
 
@@ -346,7 +349,7 @@ fn index_like(table: RelationId, index: RelationId) -> Option<RelationId> {
     let of = catalog::table_of_index(index)?;
     let keys = catalog::index(index)?.keys.into_iter();
     let columns: Option<Vec<String>> = keys
-        .map(|number| catalog::column_name(of, number))
+        .map(|number| columns::column_name(of, number))
         .collect();
     key_index(table, &columns?)
 }
@@ -355,7 +358,7 @@ fn index_like(table: RelationId, index: RelationId) -> Option<RelationId> {
 fn key_index(table: RelationId, columns: &[String]) -> Option<RelationId> {
     let mut numbers: Vec<i16> = columns
         .iter()
-        .filter_map(|column| Some(catalog::column(table, column)?.number))
+        .filter_map(|column| Some(columns::column(table, column)?.number))
         .collect();
     numbers.sort_unstable();
     let unique = reach::indexes(table)

@@ -7,7 +7,7 @@ use super::{Effect, Plan};
 use crate::ddl::{Name, Reach, Statement};
 use crate::lock::LockMode::{self, *};
 use crate::lock::RelationId;
-use crate::pg::{catalog, depend, tablespace};
+use crate::pg::{catalog, constraints, tablespace};
 
 impl Plan {
     pub(super) fn maintenance(&mut self, statement: &Statement) {
@@ -102,11 +102,11 @@ impl Plan {
         }
         let mut next = 0;
         while cascade && next < all.len() {
-            for key in depend::referencing(all[next]) {
+            for key in constraints::referencing(all[next]) {
                 if !all.contains(&key.table) {
                     let why = format!(
                         "its foreign key {} references {}",
-                        depend::constraint_name(key.id),
+                        constraints::name(key.id),
                         reach::name(all[next])
                     );
                     for member in reach::parts(key.table) {

@@ -16,7 +16,7 @@ use crate::ddl::{Address, Name, Statement};
 use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::depend::catalog as class;
 use crate::pg::event::EventTrigger;
-use crate::pg::{catalog, parser};
+use crate::pg::{catalog, parser, roles, settings};
 use deletion::Handed;
 use foreign_key::MadeKey;
 use names::{Found, Names};
@@ -53,7 +53,7 @@ pub enum Effect {
 /// # Errors
 /// Raises 42601 for text that is no SQL, with its position.
 pub fn script(text: &str) -> Vec<Planned> {
-    catalog::with_settings_kept(|| {
+    settings::with_settings_kept(|| {
         let _reading = catalog::Reading::begin();
         let mut plan = Plan::default();
         for parsed in parser::parse(text) {
@@ -69,7 +69,7 @@ pub fn script(text: &str) -> Vec<Planned> {
 
 /// What one statement would lock and wait for.
 pub fn statement(statement: &Statement) -> Vec<Planned> {
-    catalog::with_settings_kept(|| {
+    settings::with_settings_kept(|| {
         let _reading = catalog::Reading::begin();
         let mut plan = Plan::default();
         plan.next();
@@ -290,23 +290,23 @@ impl Plan {
             CreateSchema { name, elements } => {
                 self.names.make_schema(name);
                 // It is searched first for what is made in it.
-                let path = catalog::search_path_setting();
+                let path = settings::search_path_setting();
                 let first = name.replace('"', "\"\"");
                 let both = match path.trim().is_empty() {
                     true => format!("\"{first}\""),
                     false => format!("\"{first}\", {path}"),
                 };
-                catalog::set_search_path(&both);
+                settings::set_search_path(&both);
                 elements.iter().for_each(|one| self.statement(one));
-                catalog::set_search_path(&path);
+                settings::set_search_path(&path);
             }
             RenameSchema { name, to } => self.names.rename_schema(name, to),
             SearchPath(path) => match path {
-                Some(path) => catalog::set_search_path(path),
-                None => catalog::set_search_path(&catalog::search_path_at_first()),
+                Some(path) => settings::set_search_path(path),
+                None => settings::set_search_path(&settings::search_path_at_first()),
             },
             Role(role) => {
-                let role = role.clone().or_else(catalog::session_user);
+                let role = role.clone().or_else(roles::session);
                 self.names.set_role(role);
             }
             Unseen(why) => self.unseen(why),

@@ -3,7 +3,7 @@
 
 use crate::ddl::Name;
 use crate::lock::RelationId;
-use crate::pg::catalog;
+use crate::pg::{catalog, roles, settings};
 use std::collections::{HashMap, HashSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -168,8 +168,8 @@ impl Names {
     }
 
     fn listed_path(&self) -> Vec<Schema> {
-        let usable = catalog::search_path();
-        let entries = catalog::search_path_entries();
+        let usable = settings::search_path();
+        let entries = settings::search_path_entries();
         let schemas = entries.into_iter().filter_map(|entry| {
             if entry != "$user" {
                 let schema = self.schema(&entry)?;
@@ -178,7 +178,7 @@ impl Names {
                 let is_usable = is_other || entry == TEMPORARY || usable.contains(&entry);
                 return is_usable.then_some(schema);
             }
-            self.schema(&self.role.clone().or_else(catalog::current_user)?)
+            self.schema(&self.role.clone().or_else(roles::current)?)
         });
         schemas.collect()
     }

@@ -6,7 +6,7 @@ use super::names::Found;
 use crate::ddl::{Address, Name, Part};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, catalog as class};
-use crate::pg::{catalog, inheritance, wait};
+use crate::pg::{catalog, columns, inheritance, types, wait};
 
 pub const TABLE: u8 = b'r';
 pub const PARTITIONED: u8 = b'p';
@@ -101,8 +101,8 @@ impl Plan {
     }
 
     /// The same of a column.
-    pub(super) fn column(&self, relation: RelationId, name: &str) -> Option<catalog::Column> {
-        catalog::column(relation, self.first_name(class::CLASS, relation, name))
+    pub(super) fn column(&self, relation: RelationId, name: &str) -> Option<columns::Column> {
+        columns::column(relation, self.first_name(class::CLASS, relation, name))
     }
 
     fn first_name<'a>(&'a self, class: u32, relation: RelationId, name: &'a str) -> &'a str {
@@ -240,8 +240,8 @@ impl Plan {
     /// composite types that are nothing else, but for that moment alone, and only their own ALTER or DROP
     /// would be in the way.
     pub(super) fn lock_composites(&mut self, relation: RelationId) {
-        for type_id in catalog::column_types(relation) {
-            for composite in catalog::composites_of_type(type_id) {
+        for type_id in columns::column_types(relation) {
+            for composite in types::composites_of_type(type_id) {
                 let why = format!("type of a column of {}", name(relation));
                 match kind(composite) {
                     // Looked at, and let go of at once.

@@ -9,8 +9,8 @@ use super::foreign_key::MadeKey;
 use super::names::{Found, Names};
 use crate::ddl::{Address, Transaction};
 use crate::lock::RelationId;
-use crate::pg::catalog;
 use crate::pg::parser::TypeChanges;
+use crate::pg::settings;
 use std::collections::{HashMap, HashSet};
 
 /// What a rollback brings back.
@@ -90,7 +90,7 @@ impl Plan {
             made_triggers: self.made_triggers.clone(),
             made: self.made.clone(),
             handed: self.handed.clone(),
-            search_path: catalog::search_path_setting(),
+            search_path: settings::search_path_setting(),
             types: TypeChanges::so_far(),
         });
     }
@@ -107,7 +107,7 @@ impl Plan {
         self.made_triggers = saved.made_triggers;
         self.made = saved.made;
         self.handed = saved.handed;
-        catalog::set_search_path(&saved.search_path);
+        settings::set_search_path(&saved.search_path);
         saved.types.restore();
     }
 }

@@ -7,7 +7,7 @@ use super::reach::{self, VIEW};
 use crate::ddl::Address;
 use crate::lock::RelationId;
 use crate::pg::depend::{self, catalog as class};
-use crate::pg::{catalog, event, functions};
+use crate::pg::{catalog, constraints, event, functions};
 
 impl Plan {
     /// What a query on that relation sets off. `writes`: its rows are changed.
@@ -25,7 +25,7 @@ impl Plan {
                 relation,
                 &format!("defaults of {name}"),
             );
-            for check in depend::constraints(relation) {
+            for check in constraints::on(relation) {
                 let check = whole(class::CONSTRAINT, check.id);
                 self.called(check, &format!("constraints of {name}"));
             }

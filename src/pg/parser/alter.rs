@@ -3,7 +3,7 @@
 use super::{create, drop, node, other, query, rewrite, types};
 use crate::ddl::{Alter, Kind, Name, Part, Statement, Triggers};
 use crate::lock::LockMode;
-use crate::pg::{catalog, compat};
+use crate::pg::{self, compat};
 use pgrx::pg_sys::{self, AlterTableType as at, ObjectType::*};
 
 /// # Safety
@@ -285,7 +285,7 @@ pub unsafe fn domain(statement: &pg_sys::AlterDomainStmt) -> Statement {
             && (*statement.def.cast::<pg_sys::Constraint>()).skip_validation;
         match statement.subtype as u8 {
             // It is not null already: nothing is looked at.
-            b'O' if catalog::is_not_null(domain) => Statement::Nothing,
+            b'O' if pg::types::is_not_null(domain) => Statement::Nothing,
             b'O' | b'V' => Statement::AlterDomain {
                 domain,
                 drops: None,

@@ -1,7 +1,8 @@
 //! Whether the values of one type are those of another as they are stored: what the server's planner finds
 //! when it simplifies a conversion (`eval_const_expressions` in `clauses.c`), without planning any.
 
-use crate::pg::catalog::{self, Column};
+use crate::pg::columns::Column;
+use crate::pg::types;
 use pgrx::pg_sys;
 
 /// The modifier of a type without a length, a precision or the like.
@@ -29,7 +30,7 @@ pub fn is_none(column: &Column, type_id: u32, modifier: i32) -> bool {
         Kept::Relabelled => column.modifier,
         Kept::Computed => NO_MODIFIER,
     };
-    fits(base, now, of_base) && !catalog::has_constraints(type_id)
+    fits(base, now, of_base) && !types::has_constraints(type_id)
 }
 
 /// How values come from one type to another that has the same ones.

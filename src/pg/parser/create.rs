@@ -2,7 +2,6 @@
 
 use super::{node, other, query, rewrite, types};
 use crate::ddl::{Address, Column, Constraint, CreateTable, IndexKey, IndexShape, Name, Statement};
-use crate::pg::catalog;
 use crate::pg::compat::{self, unbound};
 use pgrx::pg_sys::{self, ConstrType::*, NodeTag::*};
 use pgrx::prelude::*;
@@ -305,7 +304,7 @@ pub unsafe fn column(definition: &pg_sys::ColumnDef) -> Column {
             rewrites: is_computed
                 || types::is_made_with_constraints(definition.typeName)
                 || is_serial(definition.typeName)
-                || type_id.is_some_and(catalog::has_constraints),
+                || type_id.is_some_and(crate::pg::types::has_constraints),
             constraints: parts
                 .iter()
                 .map(|part| constraint(&**part, Some(&name)))
@@ -432,7 +431,7 @@ pub unsafe fn domain(statement: &pg_sys::CreateDomainStmt) -> Statement {
         let is_constrained = constraints
             .any(|one| matches!((*one).contype, CONSTR_CHECK | CONSTR_NOTNULL))
             || types::is_made_with_constraints(statement.typeName)
-            || node::type_id(statement.typeName).is_some_and(catalog::has_constraints);
+            || node::type_id(statement.typeName).is_some_and(crate::pg::types::has_constraints);
         types::make(node::strings(statement.domainname), is_constrained);
         Statement::Nothing
     }

@@ -3,7 +3,7 @@
 use super::{drop, node, query};
 use crate::ddl::{Name, Naming, Part, Reach, Reference, Statement, Transaction};
 use crate::lock::LockMode;
-use crate::pg::catalog;
+use crate::pg::settings;
 use pgrx::pg_sys::{self, ObjectType::*};
 
 /// COMMENT and SECURITY LABEL.
@@ -250,7 +250,7 @@ pub unsafe fn set(statement: &pg_sys::VariableSetStmt) -> Statement {
             let value = pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
             let mut is_on = false;
             if !value.is_null() && pg_sys::parse_bool(value, &mut is_on) {
-                catalog::set_checks_of_bodies(is_on);
+                settings::set_checks_of_bodies(is_on);
             }
         }
         match (statement.kind, name.as_deref()) {

@@ -4,7 +4,7 @@ use super::node;
 use crate::ddl::{Name, Naming, Reference, Statement};
 use crate::lock::LockMode;
 use crate::pg::compat::unbound;
-use crate::pg::{catalog, depend};
+use crate::pg::{catalog, columns, depend};
 use pgrx::pg_sys::{self, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -367,7 +367,7 @@ unsafe fn sequence_of_column(call: &pg_sys::FuncCall) -> Option<Name> {
         let table = node::name_in_constant(arguments.next()?)?;
         let column = node::constant(arguments.next()?)?;
         let table = catalog::resolve_parts(table.schema.as_deref(), &table.name)?;
-        let column = catalog::column(table, &column)?;
+        let column = columns::column(table, &column)?;
         let sequence = *depend::owned_sequences(table, Some(column.number)).first()?;
         Some(Name {
             schema: catalog::schema_of(sequence),

@@ -2,7 +2,7 @@
 
 use super::{conversion, node, types};
 use crate::ddl::Name;
-use crate::pg::{catalog, functions};
+use crate::pg::{catalog, columns, functions};
 use pgrx::pg_sys::{self, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -64,7 +64,7 @@ pub unsafe fn by_type(
     using: *mut pg_sys::Node,
 ) -> bool {
     let Some(old) = catalog::resolve_parts(table.schema.as_deref(), &table.name)
-        .and_then(|relation| catalog::column(relation, column))
+        .and_then(|relation| columns::column(relation, column))
     else {
         // An earlier statement may have given it that name.
         return true;

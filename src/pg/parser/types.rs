@@ -2,7 +2,7 @@
 //! made count, and schemas that they have renamed.
 
 use super::node;
-use crate::pg::catalog;
+use crate::pg::{settings, types};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
@@ -60,7 +60,7 @@ impl Changes {
 /// Where something is known to have changed by that name, and what it means there now.
 fn look(names: &[String]) -> Option<(String, Meaning)> {
     let (name, schemas) = match names {
-        [name] => (name, catalog::search_path_entries()),
+        [name] => (name, settings::search_path_entries()),
         [.., schema, name] => (name, vec![schema.clone()]),
         [] => return None,
     };
@@ -72,7 +72,7 @@ fn look(names: &[String]) -> Option<(String, Meaning)> {
             }
             let mut last = changes.schemas.iter().rev();
             let (_, first) = last.find(|(now, _)| *now == schema)?;
-            let found = catalog::type_in(first, name)?;
+            let found = types::type_in(first, name)?;
             Some((schema, Meaning::Existing(found)))
         })
     })
@@ -130,7 +130,7 @@ pub unsafe fn rename(list: *mut pg_sys::List, to: Option<&str>, into: Option<&st
     };
     let (schema, meaning) = match (look(&names), found) {
         (Some(known), _) => known,
-        (None, Some(oid)) => match catalog::schema_of_type(oid) {
+        (None, Some(oid)) => match types::schema_of_type(oid) {
             Some(schema) => (schema, Meaning::Existing(oid)),
             None => return,
         },
@@ -157,7 +157,7 @@ pub fn make(names: Vec<String>, is_constrained: bool) {
     };
     let schema = names
         .next()
-        .or_else(|| catalog::search_path().into_iter().next());
+        .or_else(|| settings::search_path().into_iter().next());
     if let Some(schema) = schema {
         let made = Meaning::Made { is_constrained };
         CHANGES.with_borrow_mut(|changes| changes.types.push((schema, name, made)));

@@ -9,15 +9,15 @@ use crate::lock::RelationId;
 use crate::needs::plan::Plan;
 use crate::needs::plan::deletion::whole;
 use crate::needs::plan::reach;
-use crate::pg::catalog;
 use crate::pg::depend::{self, catalog as class};
+use crate::pg::{columns, constraints, types};
 use std::collections::HashMap;
 
 impl Plan {
     pub(in crate::needs::plan) fn lock_types(&mut self, column: &Column) {
         for composite in column
             .type_id
-            .map(catalog::composites_of_type)
+            .map(types::composites_of_type)
             .unwrap_or_default()
         {
             self.lock(
@@ -58,7 +58,7 @@ impl Plan {
         &self,
         relation: RelationId,
         name: &str,
-    ) -> Option<catalog::Column> {
+    ) -> Option<columns::Column> {
         let mut lost = self.lost_columns.iter();
         match lost.any(|(table, column)| *table == relation && column == name) {
             true => None,
@@ -100,7 +100,7 @@ impl Plan {
             }
             next += 1;
         }
-        let column_of = |(object, found): (RelationId, catalog::Column)| Address {
+        let column_of = |(object, found): (RelationId, columns::Column)| Address {
             class: class::CLASS,
             object,
             part: found.number.into(),
@@ -180,15 +180,7 @@ impl Plan {
             for (dependent, _) in depend::dependents(on) {
                 match dependent.class {
                     class::CLASS if reach::is_index(dependent.object) => {
-                        let why = format!("index with the column {column}");
-                        self.lock(dependent.object, AccessExclusive, why);
-                        for child in reach::below(dependent.object) {
-                            self.lock(
-                                child,
-                                AccessExclusive,
-                                format!("index with the column {column}"),
-                            );
-                        }
+                        self.lock_index_with(column, dependent.object);
                     }
                     class::CONSTRAINT => self.rebuilt(dependent.object, member, column, rewrites),
                     class::ATTRIBUTE_DEFAULT => {
@@ -203,13 +195,22 @@ impl Plan {
         }
     }
 
+    /// An index that a change of a column's type drops and makes anew, with those of partitions.
+    fn lock_index_with(&mut self, column: &str, index: RelationId) {
+        let why = format!("index with the column {column}");
+        self.lock(index, AccessExclusive, &*why);
+        for child in reach::below(index) {
+            self.lock(child, AccessExclusive, &*why);
+        }
+    }
+
     /// A constraint that a change of a column's type drops and makes anew.
     fn rebuilt(&mut self, constraint: u32, table: RelationId, column: &str, rewritten: bool) {
-        let Some(found) = depend::constraint(constraint).filter(|_| !self.is_gone(constraint))
+        let Some(found) = constraints::constraint(constraint).filter(|_| !self.is_gone(constraint))
         else {
             return;
         };
-        let name = depend::constraint_name(constraint);
+        let name = constraints::name(constraint);
         match found.kind {
             b'f' => {
                 for (side, what) in [(found.table, "has"), (found.referenced, "is referenced by")] {
@@ -242,16 +243,8 @@ impl Plan {
                 }
             }
             b'p' | b'u' | b'x' if found.index != 0 => {
-                let why = format!("index with the column {column}");
-                self.lock(found.index, AccessExclusive, why);
-                for child in reach::below(found.index) {
-                    self.lock(
-                        child,
-                        AccessExclusive,
-                        format!("index with the column {column}"),
-                    );
-                }
-                for key in depend::referencing(found.table) {
+                self.lock_index_with(column, found.index);
+                for key in constraints::referencing(found.table) {
                     if key.index == found.index {
                         self.rebuilt(key.id, table, column, rewritten);
                     }

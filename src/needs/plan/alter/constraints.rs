@@ -7,8 +7,8 @@ use crate::lock::LockMode::{self, *};
 use crate::lock::RelationId;
 use crate::needs::plan::Plan;
 use crate::needs::plan::reach::{self, PARTITIONED};
-use crate::pg::catalog;
-use crate::pg::depend::{self, catalog as class};
+use crate::pg::depend::catalog as class;
+use crate::pg::{catalog, constraints};
 
 impl Plan {
     pub(super) fn add_constraint(
@@ -96,7 +96,7 @@ impl Plan {
             }
             return;
         };
-        let Some(found) = depend::constraint(address.object) else {
+        let Some(found) = constraints::constraint(address.object) else {
             return;
         };
         if found.is_valid {
@@ -118,7 +118,7 @@ impl Plan {
         };
         let mut left = vec![address.object];
         while let Some(constraint) = left.pop() {
-            for child in depend::child_constraints(constraint) {
+            for child in constraints::children(constraint) {
                 self.lock(
                     child.table,
                     level,
@@ -160,7 +160,7 @@ impl Plan {
             let Some(address) = self.constraint_by_then(member, name) else {
                 continue;
             };
-            let Some(found) = depend::constraint(address.object) else {
+            let Some(found) = constraints::constraint(address.object) else {
                 continue;
             };
             if member != relation && found.kind != b'c' && found.kind != b'n' {
@@ -188,7 +188,7 @@ impl Plan {
     ) {
         let found = self
             .named(class::CONSTRAINT, relation, name)
-            .and_then(|address| depend::constraint(address.object));
+            .and_then(|address| constraints::constraint(address.object));
         if found.is_some_and(|found| matches!(found.kind, b'c' | b'n') && !found.no_inherit) {
             self.lock_children(relation, only, level);
         }

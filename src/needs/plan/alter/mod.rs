@@ -18,7 +18,7 @@ use crate::ddl::{Alter, Name, Statement, Triggers};
 use crate::lock::LockMode::{self, *};
 use crate::lock::RelationId;
 use crate::pg::depend::{self, AUTO, catalog as class};
-use crate::pg::{catalog, tablespace};
+use crate::pg::{self, catalog, tablespace};
 
 impl Plan {
     pub(super) fn alter(&mut self, statement: &Statement) {
@@ -251,7 +251,7 @@ impl Plan {
             Alter::Inherit(parent) => self.inherit(relation, parent),
             Alter::NoInherit(parent) => self.no_inherit(relation, parent),
             Alter::Of(type_id) => {
-                if let Some(composite) = type_id.and_then(catalog::relation_of_type) {
+                if let Some(composite) = type_id.and_then(pg::types::relation_of_type) {
                     self.lock(
                         composite,
                         AccessShare,

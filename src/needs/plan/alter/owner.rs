@@ -6,7 +6,7 @@ use crate::lock::RelationId;
 use crate::needs::plan::Plan;
 use crate::needs::plan::deletion::Handed;
 use crate::needs::plan::reach::{self, COMPOSITE};
-use crate::pg::catalog;
+use crate::pg::{catalog, types};
 
 impl Plan {
     /// A relation's new owner becomes that of its indexes, TOAST table and sequences (`ATExecChangeOwner`).
@@ -40,7 +40,7 @@ impl Plan {
     }
 
     pub(in crate::needs::plan) fn change_type_owner(&mut self, type_id: u32, owner: Option<u32>) {
-        if let Some(composite) = catalog::relation_of_type(type_id)
+        if let Some(composite) = types::relation_of_type(type_id)
             && catalog::relation(composite).is_some_and(|facts| owner != Some(facts.owner))
         {
             self.lock(composite, AccessExclusive, "the type's relation");

@@ -12,8 +12,8 @@ use crate::needs::plan::foreign_key::MadeKey;
 use crate::needs::plan::names::Through;
 use crate::needs::plan::reach;
 use crate::needs::plan::{Effect, Plan};
-use crate::pg::catalog;
-use crate::pg::depend::{self, AUTO, NORMAL, catalog as class};
+use crate::pg::depend::{AUTO, NORMAL, catalog as class};
+use crate::pg::{catalog, columns, constraints};
 
 impl Plan {
     pub(super) fn inherit(&mut self, relation: RelationId, parent: &Name) {
@@ -76,7 +76,7 @@ impl Plan {
         }
         self.partition_of(parent, found);
         if found.is_none() {
-            for key in depend::constraints(parent)
+            for key in constraints::on(parent)
                 .into_iter()
                 .filter(|key| key.kind == b'f')
             {
@@ -93,7 +93,7 @@ impl Plan {
         if let Some(member) = reach::default_partition(parent) {
             self.names.link(partition, member, why, Through::Partition);
         }
-        for key in depend::constraints(parent)
+        for key in constraints::on(parent)
             .into_iter()
             .filter(|key| key.kind == b'f')
         {
@@ -102,7 +102,7 @@ impl Plan {
                 self.names.link(partition, member, why, Through::Itself);
             }
         }
-        for key in depend::referencing(parent) {
+        for key in constraints::referencing(parent) {
             for member in reach::family(parent, false)
                 .into_iter()
                 .chain(reach::parts(key.table))
@@ -130,7 +130,7 @@ impl Plan {
                 let columns: Option<Vec<String>> = facts
                     .keys
                     .iter()
-                    .map(|number| catalog::column_name(parent, *number))
+                    .map(|number| columns::column_name(parent, *number))
                     .collect();
                 if let Some(columns) = columns {
                     self.lock_matching_indexes(partition, &columns, facts.is_unique);
@@ -169,12 +169,12 @@ impl Plan {
         self.detach_indexes(partition);
         self.detach_foreign_keys(partition, true);
         // They are its own from here on.
-        for key in depend::constraints(partition) {
+        for key in constraints::on(partition) {
             if key.kind == b'f' {
                 self.made_keys.push(MadeKey {
                     from: partition,
                     to: key.referenced,
-                    name: depend::constraint_name(key.id),
+                    name: constraints::name(key.id),
                     columns: vec![],
                     referenced: vec![],
                 });

@@ -7,8 +7,8 @@ use crate::needs::plan::Plan;
 use crate::needs::plan::deletion::whole;
 use crate::needs::plan::names::{Found, Schema};
 use crate::needs::plan::reach::{self, PARTITIONED};
-use crate::pg::catalog;
-use crate::pg::depend::{self, NORMAL, catalog as class};
+use crate::pg::depend::{NORMAL, catalog as class};
+use crate::pg::{catalog, constraints};
 
 impl Plan {
     pub(super) fn rename(&mut self, kind: Kind, name: &Name, to: &str) {
@@ -73,7 +73,7 @@ impl Plan {
                 self.lock(relation, AccessExclusive, "a constraint of it is renamed");
                 let Some(found) = self
                     .named(class::CONSTRAINT, relation, name)
-                    .and_then(|address| depend::constraint(address.object))
+                    .and_then(|address| constraints::constraint(address.object))
                 else {
                     return;
                 };

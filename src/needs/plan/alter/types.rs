@@ -5,8 +5,8 @@ use crate::lock::RelationId;
 use crate::needs::plan::Plan;
 use crate::needs::plan::deletion::whole;
 use crate::needs::plan::reach::{self, COMPOSITE, PARTITIONED};
-use crate::pg::catalog;
 use crate::pg::depend::{self, catalog as class};
+use crate::pg::{catalog, types};
 
 impl Plan {
     /// The tables that are of a composite type.
@@ -27,7 +27,7 @@ impl Plan {
     /// Tables with columns of a domain whose values are checked (`get_rels_with_domain` in
     /// `typecmds.c`).
     pub(super) fn domain(&mut self, domain: u32) {
-        for composite in catalog::composites_of_type(domain) {
+        for composite in types::composites_of_type(domain) {
             self.lock(composite, AccessShare, "the domain's type");
         }
         let mut left = vec![domain];

@@ -1,0 +1,82 @@
+//! The server's settings that say what names and bodies mean, read and set in this session for as long as
+//! some work takes. The extension's own settings are not among them.
+
+use super::{catalog, text};
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
+
+/// The schemas that names are looked up in, in their order.
+pub fn search_path() -> Vec<String> {
+    // SAFETY: reads the search path; the list is of OIDs, in the current memory context.
+    unsafe {
+        let path = pg_sys::fetch_search_path(false);
+        let length = if path.is_null() { 0 } else { (*path).length };
+        (0..length)
+            .filter_map(|i| {
+                let schema = (*(*path).elements.add(i as usize)).oid_value;
+                text::from_server(pg_sys::get_namespace_name(schema))
+            })
+            .collect()
+    }
+}
+
+/// What the search path lists, whether there are such schemas or not.
+pub fn search_path_entries() -> Vec<String> {
+    catalog::identifiers(&search_path_setting(), b',').unwrap_or_default()
+}
+
+/// The setting that the search path comes from.
+pub fn search_path_setting() -> String {
+    // SAFETY: reads a setting that there always is.
+    let setting = unsafe { pg_sys::GetConfigOption(c"search_path".as_ptr(), false, false) };
+    // SAFETY: null, or a string.
+    unsafe { text::from_server(setting) }.unwrap_or_default()
+}
+
+/// The setting that the search path comes from, as it is after RESET.
+pub fn search_path_at_first() -> String {
+    // SAFETY: reads a setting that there always is.
+    let setting = unsafe { pg_sys::GetConfigOptionResetString(c"search_path".as_ptr()) };
+    // SAFETY: null, or a string.
+    unsafe { text::from_server(setting) }.unwrap_or_default()
+}
+
+/// Sets the search path, until the end of [`with_settings_kept`].
+pub fn set_search_path(path: &str) {
+    if let Ok(path) = CString::new(text::to_server(path)) {
+        set(c"search_path", &path);
+    }
+}
+
+/// Sets whether functions' bodies are looked into when they are made, until [`with_settings_kept`] ends.
+pub fn set_checks_of_bodies(is_on: bool) {
+    set(c"check_function_bodies", if is_on { c"on" } else { c"off" });
+}
+
+/// Gives a setting of this session that value, until the nest level ends that the caller has opened.
+pub(super) fn set(name: &CStr, value: &CStr) {
+    // SAFETY: a setting of this session, put back with the nest level that the caller has opened.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+/// Does the work, and puts settings back that it has changed. An error puts them back as well.
+pub fn with_settings_kept<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: the level is closed here, or by the end of the (sub)transaction that an error aborts.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        let result = work();
+        pg_sys::AtEOXact_GUC(true, level);
+        result
+    }
+}
