@@ -4,6 +4,7 @@ use super::{node, other, query, rewrite, types};
 use crate::ddl::{Address, Column, Constraint, CreateTable, IndexKey, IndexShape, Name, Statement};
 use crate::pg::catalog;
 use crate::pg::compat::{self, unbound};
+use crate::pg::wait;
 use pgrx::pg_sys::{self, ConstrType::*, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -104,6 +105,8 @@ impl Named {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn visit(tree: *mut pg_sys::Node, named: *mut c_void) -> bool {
+    wait::check_stack();
+    wait::answer_interrupts();
     // SAFETY: called by the walker with nodes, and what it was given.
     unsafe {
         if tree.is_null() {

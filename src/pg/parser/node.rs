@@ -2,19 +2,27 @@
 
 use super::types;
 use crate::ddl::Name;
-use crate::pg::{catalog, text};
+use crate::pg::{catalog, text, wait};
 use pgrx::pg_sys;
 use std::ffi::c_char;
 
-/// The elements of a list of pointers to nodes of that type.
+/// The elements of a list of pointers to nodes of that type; where it has a null for one (an empty statement in the
+/// body of a function), that is none. It answers interrupts: a list may have a million.
 ///
 /// # Safety
 /// `list` is null or such a list, which outlives the iterator.
 pub unsafe fn elements<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
     // SAFETY: as promised.
     let length = unsafe { list.as_ref() }.map_or(0, |list| list.length);
-    // SAFETY: a list has as many cells as it says.
-    (0..length).map(move |i| unsafe { (*(*list).elements.add(i as usize)).ptr_value.cast() })
+    let cell = move |i: i32| {
+        wait::answer_interrupts();
+        // SAFETY: a list has as many cells as it says.
+        unsafe { (*(*list).elements.add(i as usize)).ptr_value }
+    };
+    (0..length)
+        .map(cell)
+        .filter(|element| !element.is_null())
+        .map(|element| element.cast())
 }
 
 /// # Safety
