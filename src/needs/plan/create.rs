@@ -8,7 +8,8 @@ use crate::ddl::{Address, CreateTable, IndexShape, Name, Naming, Reference, Stat
 use crate::lock::LockMode::*;
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, NORMAL, catalog as class};
-use crate::pg::{catalog, index, inheritance};
+use crate::pg::{catalog, index, inheritance, wait};
+use std::collections::HashSet;
 
 impl Plan {
     pub(super) fn create(&mut self, statement: &Statement) {
@@ -143,9 +144,10 @@ impl Plan {
                     catalog::set_search_path(path);
                 }
                 self.named_in_stored(references, "named in the function");
+                let mut rewritten = HashSet::new();
                 for (name, naming) in references.iter().filter(|_| *is_checked) {
                     if let (Naming::Relation(mode), Some(relation)) = (naming, self.find(name)) {
-                        self.rewritten(relation, *mode, &mut vec![]);
+                        self.rewritten(relation, *mode, &mut rewritten);
                     }
                 }
                 if search_path.is_some() {
@@ -182,13 +184,31 @@ impl Plan {
         &mut self,
         relation: RelationId,
         mode: LockMode,
-        seen: &mut Vec<RelationId>,
+        seen: &mut HashSet<(RelationId, LockMode)>,
     ) {
-        if seen.contains(&relation) {
-            return;
+        let mut left = vec![];
+        let mut next = Some((relation, mode));
+        while let Some((relation, mode)) = next {
+            if seen.insert((relation, mode)) {
+                let mut reads = self.put_in_place_of(relation, mode);
+                reads.reverse();
+                left.extend(reads);
+            }
+            next = left.pop().map(|(read, mode, why): (_, _, String)| {
+                self.lock(read, mode, why);
+                (read, mode)
+            });
         }
-        seen.push(relation);
+    }
+
+    /// The relations that it does so with, how they are locked, and why.
+    fn put_in_place_of(
+        &self,
+        relation: RelationId,
+        mode: LockMode,
+    ) -> Vec<(RelationId, LockMode, String)> {
         let name = reach::name(relation);
+        let mut found = vec![];
         if reach::kind(relation) == reach::VIEW {
             // Its rows are not changed where triggers do something else instead.
             let triggers = depend::triggers(relation);
@@ -197,17 +217,15 @@ impl Plan {
                 false => mode,
             };
             for read in self.existing_read_by(Found::Existing(relation)) {
-                self.lock(read, mode, format!("read by the view {name}"));
-                self.rewritten(read, mode, seen);
+                found.push((read, mode, format!("read by the view {name}")));
             }
         }
         if mode == RowExclusive {
             for (other, mode) in depend::locked_by_rules(relation, false) {
-                self.lock(other, mode, format!("in a rule of {name}"));
-                self.rewritten(other, mode, seen);
+                found.push((other, mode, format!("in a rule of {name}")));
             }
         }
-        seen.pop();
+        found
     }
 
     /// The types of what a query reads become those of a new relation.
@@ -285,6 +303,7 @@ impl Plan {
         shape: &IndexShape,
         taken: &mut Vec<RelationId>,
     ) {
+        wait::check_stack();
         for partition in inheritance::children(table) {
             let mut indexes = reach::indexes(partition);
             indexes.sort_unstable();
