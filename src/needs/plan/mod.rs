@@ -16,7 +16,7 @@ use crate::ddl::{Address, Name, Statement};
 use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::depend::catalog as class;
 use crate::pg::event::EventTrigger;
-use crate::pg::{catalog, parser};
+use crate::pg::{catalog, parser, wait};
 use deletion::Handed;
 use foreign_key::MadeKey;
 use names::{Found, Names};
@@ -57,6 +57,7 @@ pub fn script(text: &str) -> Vec<Planned> {
         let _reading = catalog::Reading::begin();
         let mut plan = Plan::default();
         for parsed in parser::parse(text) {
+            wait::answer_interrupts();
             plan.next();
             if let Some(tag) = &parsed.tag_of_ddl {
                 plan.event_triggers(tag);
@@ -145,6 +146,7 @@ impl Plan {
         mode: LockMode,
         reason: impl FnOnce() -> String,
     ) {
+        wait::answer_interrupts();
         if self.gone.contains(&deletion::whole(class::CLASS, relation)) {
             return;
         }
@@ -208,6 +210,7 @@ impl Plan {
     }
 
     fn find_if(&mut self, name: &Name, missing_ok: bool) -> Option<RelationId> {
+        wait::answer_interrupts();
         match self.names.find(name) {
             Found::Existing(relation) => Some(relation),
             Found::Made(_) => None,
