@@ -550,6 +550,12 @@ pub fn set_search_path(path: &str) {
     }
 }
 
+/// Whether functions' bodies are looked into when they are made.
+pub fn checks_bodies() -> bool {
+    // SAFETY: a setting of this session.
+    unsafe { pg_sys::check_function_bodies }
+}
+
 /// Sets whether functions' bodies are looked into when they are made, until [`with_settings_kept`] ends.
 pub fn set_checks_of_bodies(is_on: bool) {
     set(c"check_function_bodies", if is_on { c"on" } else { c"off" });

@@ -17,6 +17,7 @@ use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::depend::catalog as class;
 use crate::pg::event::EventTrigger;
 use crate::pg::{catalog, parser, wait};
+use crate::undo::{List, Map};
 use deletion::Handed;
 use foreign_key::MadeKey;
 use names::{Found, Names};
@@ -56,7 +57,8 @@ pub fn script(text: &str) -> Vec<Planned> {
     catalog::with_settings_kept(|| {
         let _reading = catalog::Reading::begin();
         let mut plan = Plan::default();
-        for parsed in parser::parse(text) {
+        let mut left = parser::parse(text);
+        while let Some(parsed) = left.next(&mut plan.types) {
             wait::answer_interrupts();
             plan.next();
             if let Some(tag) = &parsed.tag_of_ddl {
@@ -90,26 +92,28 @@ struct Plan {
     noted: HashSet<(Option<RelationId>, Effect, String)>,
     names: Names,
     /// Foreign keys that earlier statements have made between tables that exist.
-    made_keys: Vec<MadeKey>,
+    made_keys: List<MadeKey>,
     /// Columns that earlier statements, or parts of this one, have dropped.
-    lost_columns: Vec<(RelationId, String)>,
+    lost_columns: List<(RelationId, String)>,
     /// Columns that have got another type.
-    retyped: Vec<(RelationId, String)>,
+    retyped: List<(RelationId, String)>,
     /// What has been dropped by then.
-    gone: HashSet<Address>,
+    gone: Map<Address, ()>,
     /// Who inherits no longer from whom, since an earlier statement.
-    parted: Vec<(RelationId, RelationId)>,
+    parted: List<(RelationId, RelationId)>,
     /// What is called so by now, by its catalog and relation, and the name that it has there.
-    renamed_parts: HashMap<(u32, RelationId, String), String>,
+    renamed_parts: Map<(u32, RelationId, String), String>,
     /// Views that an earlier statement has replaced, and what they read now.
-    replaced_views: HashMap<RelationId, Vec<Found>>,
+    replaced_views: Map<RelationId, Vec<Found>>,
     /// Tables on which earlier statements have made a trigger, and the function of that where it exists.
-    made_triggers: Vec<(RelationId, Option<Address>)>,
+    made_triggers: List<(RelationId, Option<Address>)>,
     /// What earlier statements have given to whom.
-    handed: Vec<(Handed, u32)>,
+    handed: List<(Handed, u32)>,
     /// What depends on what since an earlier statement, and how.
-    made: Vec<(Address, Address, u8)>,
-    /// What was so where a transaction, and each savepoint in it, began.
+    made: List<(Address, Address, u8)>,
+    /// What the names of types mean by now.
+    types: parser::Types,
+    /// Where a transaction, and each savepoint in it, began.
     saved: Vec<transaction::Saved>,
     event_triggers: Option<Vec<EventTrigger>>,
 }
@@ -147,7 +151,10 @@ impl Plan {
         reason: impl FnOnce() -> String,
     ) {
         wait::answer_interrupts();
-        if self.gone.contains(&deletion::whole(class::CLASS, relation)) {
+        if self
+            .gone
+            .contains_key(&deletion::whole(class::CLASS, relation))
+        {
             return;
         }
         let known = self.locked.entry(relation).or_default();
