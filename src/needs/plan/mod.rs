@@ -247,8 +247,7 @@ impl Plan {
             | MoveAll { .. }
             | AlterDomain { .. }
             | AlterTypeOwner { .. }
-            | AlterSequence { .. }
-            | AlterStatistics { .. } => self.alter(statement),
+            | AlterSequence { .. } => self.alter(statement),
             CreateIndex { .. }
             | CreateTrigger { .. }
             | CreateRule { .. }
@@ -315,6 +314,7 @@ impl Plan {
                 Some(path) => catalog::set_search_path(path),
                 None => catalog::set_search_path(&catalog::search_path_at_first()),
             },
+            ChecksOfBodies(is_on) => catalog::set_checks_of_bodies(*is_on),
             Role(role) => {
                 let role = role.clone().or_else(catalog::session_user);
                 self.names.set_role(role);

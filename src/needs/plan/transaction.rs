@@ -83,7 +83,7 @@ impl Plan {
         };
         let points = saved.points.clone();
         catalog::set_search_path(&saved.search_path);
-        catalog::set_checks_of_bodies(saved.checks_bodies);
+        catalog::set_checks_of_bodies(Some(saved.checks_bodies));
         for (kept, point) in self.kept().into_iter().zip(points) {
             kept.go_back(point);
         }

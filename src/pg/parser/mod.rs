@@ -152,7 +152,6 @@ unsafe fn seen(tree: *mut pg_sys::Node) -> Statement {
             T_AlterObjectDependsStmt => alter::depends(&*tree.cast()),
             T_AlterSeqStmt => alter::sequence(&*tree.cast()),
             T_AlterDomainStmt => alter::domain(&*tree.cast()),
-            T_AlterStatsStmt => alter::statistics(&*tree.cast()),
             T_AlterPolicyStmt => alter::policy(&*tree.cast()),
             T_AlterPublicationStmt => alter::publication(&*tree.cast()),
             T_IndexStmt => create::index(&*tree.cast()),
