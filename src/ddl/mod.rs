@@ -7,6 +7,8 @@ use crate::lock::LockMode;
 /// A relation as a statement names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name {
+    /// The database in front of it, where that is not this one: it means nothing here.
+    pub other_database: Option<String>,
     pub schema: Option<String>,
     pub name: String,
     /// ONLY: without those that inherit from it.

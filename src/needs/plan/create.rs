@@ -93,7 +93,7 @@ impl Plan {
                     self.replaced_views.insert(view, self.reads(references));
                 }
                 let reads = self.reads(references);
-                self.names.make(name);
+                self.make(name);
                 self.names.reads(name, reads, true);
             }
             Statement::CreateTableAs {
@@ -107,7 +107,7 @@ impl Plan {
                 if !exists {
                     self.columns_of(references);
                     let reads = self.reads(references);
-                    self.names.make(name);
+                    self.make(name);
                     self.names.reads(name, reads, false);
                 }
             }
@@ -116,7 +116,7 @@ impl Plan {
                 if let Some(table) = owned_by.as_ref().and_then(|table| self.find(table)) {
                     self.lock(table, AccessShare, "it is to own the sequence");
                 }
-                self.names.make(name);
+                self.make(name);
             }
             Statement::Publication { names } => self.publish(names),
             Statement::AlterPublication { sets, names } => {
@@ -132,7 +132,7 @@ impl Plan {
                 {
                     self.lock(composite, AccessShare, "type of an attribute");
                 }
-                self.names.make(name);
+                self.make(name);
             }
             Statement::CreateFunction {
                 references,
@@ -361,7 +361,7 @@ impl Plan {
                 }
             }
             self.partition_of(parent, None);
-            self.names.make(&table.name);
+            self.make(&table.name);
             self.link_partition(parent, &table.name);
         }
         for (like, defaults) in &table.likes {
@@ -381,7 +381,7 @@ impl Plan {
             self.named_in_stored(&column.references, "named in a default");
         }
         // A foreign key may reference the new table itself.
-        self.names.make(&table.name);
+        self.make(&table.name);
         let of_columns = table.columns.iter().flat_map(|column| &column.constraints);
         let all: Vec<_> = of_columns.chain(&table.constraints).cloned().collect();
         self.references_of(&table.name, &all);

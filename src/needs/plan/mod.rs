@@ -222,12 +222,30 @@ impl Plan {
             Found::Existing(relation) => Some(relation),
             Found::Made(_) => None,
             Found::Missing => {
-                if !missing_ok {
+                if !self.is_elsewhere(name) && !missing_ok {
                     self.unseen(format!("relation \"{}\" does not exist", shown(name)));
                 }
                 None
             }
         }
+    }
+
+    /// It is there from here on.
+    fn make(&mut self, name: &Name) {
+        if !self.is_elsewhere(name) {
+            self.names.make(name);
+        }
+    }
+
+    /// Whether a name has another database in front, which is said: the server refuses the statement.
+    fn is_elsewhere(&mut self, name: &Name) -> bool {
+        if name.other_database.is_some() {
+            self.unseen(format!(
+                "relation \"{}\" is in another database",
+                shown(name)
+            ));
+        }
+        name.other_database.is_some()
     }
 
     fn statement(&mut self, statement: &Statement) {
@@ -293,7 +311,7 @@ impl Plan {
                     self.lock(relation, LockMode::AccessExclusive, "named");
                 }
             }
-            Made(name) => self.names.make(name),
+            Made(name) => self.make(name),
             Transaction(step) => self.transaction(step),
             Several(all) => all.iter().for_each(|one| self.statement(one)),
             CreateSchema { name, elements } => {
@@ -326,8 +344,7 @@ impl Plan {
 }
 
 fn shown(name: &Name) -> String {
-    match &name.schema {
-        Some(schema) => format!("{schema}.{}", name.name),
-        None => name.name.clone(),
-    }
+    let parts = [&name.other_database, &name.schema].into_iter().flatten();
+    let parts: Vec<&str> = parts.chain([&name.name]).map(String::as_str).collect();
+    parts.join(".")
 }

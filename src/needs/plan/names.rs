@@ -115,6 +115,9 @@ impl Names {
     }
 
     pub fn find(&self, name: &Name) -> Found {
+        if name.other_database.is_some() {
+            return Found::Missing;
+        }
         if self.is_unchanged() {
             let found = catalog::resolve_parts(name.schema.as_deref(), &name.name);
             return found.map_or(Found::Missing, Found::Existing);
@@ -134,6 +137,9 @@ impl Names {
 
     /// Where a name leads that means something.
     fn place_of(&self, name: &Name) -> Option<Place> {
+        if name.other_database.is_some() {
+            return None;
+        }
         let schemas = match &name.schema {
             Some(schema) => self.schema(schema).into_iter().collect(),
             None => self.path(),
@@ -198,6 +204,9 @@ impl Names {
     }
 
     fn creation_place(&self, name: &Name) -> Option<Place> {
+        if name.other_database.is_some() {
+            return None;
+        }
         let schema = match (&name.schema, name.temporary) {
             (_, true) => Schema::Temporary,
             // Should it not exist, the statement fails.

@@ -16,6 +16,7 @@ pub unsafe fn index(statement: &pg_sys::IndexStmt) -> Statement {
     unsafe {
         let table = node::name(statement.relation);
         let name = node::string(statement.idxname).map(|name| Name {
+            other_database: table.other_database.clone(),
             name,
             schema: table.schema.clone(),
             only: false,

@@ -371,12 +371,14 @@ unsafe fn sequence_of_column(call: &pg_sys::FuncCall) -> Option<Name> {
             return None;
         }
         let mut arguments = node::elements::<pg_sys::Node>(call.args);
-        let table = node::name_in_constant(arguments.next()?)?;
+        let table = node::name_in_constant(arguments.next()?)
+            .filter(|table| table.other_database.is_none())?;
         let column = node::constant(arguments.next()?)?;
         let table = catalog::resolve_parts(table.schema.as_deref(), &table.name)?;
         let column = catalog::column(table, &column)?;
         let sequence = *depend::owned_sequences(table, Some(column.number)).first()?;
         Some(Name {
+            other_database: None,
             schema: catalog::schema_of(sequence),
             name: catalog::bare_name(sequence)?,
             only: false,
