@@ -7,6 +7,8 @@ use crate::lock::LockMode;
 /// A relation as a statement names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name {
+    /// The database in front of it, where that is not this one: it means nothing here.
+    pub other_database: Option<String>,
     pub schema: Option<String>,
     pub name: String,
     /// ONLY: without those that inherit from it.
@@ -308,9 +310,6 @@ pub enum Statement {
     CreateStatistics {
         tables: Vec<Name>,
     },
-    AlterStatistics {
-        statistics: u32,
-    },
     CreateView {
         name: Name,
         references: Vec<Reference>,
@@ -413,7 +412,6 @@ pub enum Statement {
     /// ALTER DOMAIN that checks the tables with such columns.
     AlterDomain {
         domain: u32,
-        drops: Option<String>,
     },
     AlterTypeOwner {
         type_id: u32,
@@ -431,6 +429,8 @@ pub enum Statement {
     Several(Vec<Statement>),
     /// It changes how names are resolved from here on; none where it is as it was at first.
     SearchPath(Option<String>),
+    /// Whether the bodies of functions are looked into from here on; none where it is as it was at first.
+    ChecksOfBodies(Option<bool>),
     /// Whose name `$user` in the search path is from here on.
     Role(Option<String>),
     Unseen(String),

@@ -59,6 +59,12 @@ pub fn database() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
+/// Its name.
+pub fn database_name() -> Option<String> {
+    // SAFETY: a catalog look-up that answers null for an unknown OID.
+    unsafe { text::from_server(pg_sys::get_database_name(pg_sys::MyDatabaseId)) }
+}
+
 /// Whether the server is in recovery: a standby.
 pub fn is_in_recovery() -> bool {
     // SAFETY: reads shared memory.

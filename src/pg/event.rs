@@ -31,7 +31,7 @@ pub fn ddl(call: pg_sys::FunctionCallInfo) -> Option<Ddl> {
         let tree = pg_sys::copyObjectImpl((*event).parsetree.cast_const().cast());
         Some(Ddl {
             tag: text::from_server(pg_sys::GetCommandTagName((*event).tag)).unwrap_or_default(),
-            statement: parser::statement(tree.cast()),
+            statement: parser::alone(tree.cast()),
         })
     }
 }

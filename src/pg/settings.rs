@@ -44,22 +44,39 @@ pub fn search_path_at_first() -> String {
 /// Sets the search path, until the end of [`with_settings_kept`].
 pub fn set_search_path(path: &str) {
     if let Ok(path) = CString::new(text::to_server(path)) {
-        set(c"search_path", &path);
+        set(c"search_path", Some(&path));
     }
 }
 
-/// Sets whether functions' bodies are looked into when they are made, until [`with_settings_kept`] ends.
-pub fn set_checks_of_bodies(is_on: bool) {
-    set(c"check_function_bodies", if is_on { c"on" } else { c"off" });
+/// Whether functions' bodies are looked into when they are made.
+pub fn checks_bodies() -> bool {
+    // SAFETY: a setting of this session.
+    unsafe { pg_sys::check_function_bodies }
 }
 
-/// Gives a setting of this session that value, until the nest level ends that the caller has opened.
-pub(super) fn set(name: &CStr, value: &CStr) {
+/// Sets whether functions' bodies are looked into when they are made, until [`with_settings_kept`] ends; none for
+/// what it is after RESET.
+pub fn set_checks_of_bodies(is_on: Option<bool>) {
+    let value = is_on.map(|is_on| if is_on { c"on" } else { c"off" });
+    set(c"check_function_bodies", value);
+}
+
+/// What a text means as a boolean; none where it is none.
+pub fn boolean(text: &str) -> Option<bool> {
+    let text = CString::new(text::to_server(text)).ok()?;
+    let mut value = false;
+    // SAFETY: reads a C string.
+    unsafe { pg_sys::parse_bool(text.as_ptr(), &mut value) }.then_some(value)
+}
+
+/// Gives a setting of this session that value, or that which it has after RESET, until the nest level ends that the
+/// caller has opened.
+pub(super) fn set(name: &CStr, value: Option<&CStr>) {
     // SAFETY: a setting of this session, put back with the nest level that the caller has opened.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),
-            value.as_ptr(),
+            value.map_or(std::ptr::null(), CStr::as_ptr),
             pg_sys::GucContext::PGC_USERSET,
             pg_sys::GucSource::PGC_S_SESSION,
             pg_sys::GucAction::GUC_ACTION_SAVE,

@@ -78,5 +78,5 @@ pub(super) fn limit_lock_waits(limit: Duration) {
         return;
     };
     // Put back with the nest level that `kept` has opened.
-    settings::set(c"lock_timeout", &milliseconds);
+    settings::set(c"lock_timeout", Some(&milliseconds));
 }

@@ -45,6 +45,13 @@ pub fn answer_interrupts() {
     check_for_interrupts!();
 }
 
+/// Raises 54001 where the stack is used up but for what the server keeps back: for whatever calls itself as deep
+/// as somebody's text, or views, are nested.
+pub fn check_stack() {
+    // SAFETY: compares an address.
+    unsafe { pg_sys::check_stack_depth() };
+}
+
 /// Sleeps on the process's latch for that long (a millisecond at least), or until something wakes it.
 pub fn sleep(length: Duration) {
     let milliseconds = length.as_millis().clamp(1, 86_400_000) as core::ffi::c_long;

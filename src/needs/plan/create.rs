@@ -8,7 +8,8 @@ use crate::ddl::{Address, CreateTable, IndexShape, Name, Naming, Reference, Stat
 use crate::lock::LockMode::*;
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, NORMAL, catalog as class};
-use crate::pg::{catalog, columns, index, inheritance, settings, types};
+use crate::pg::{catalog, columns, index, inheritance, settings, types, wait};
+use std::collections::HashSet;
 
 impl Plan {
     pub(super) fn create(&mut self, statement: &Statement) {
@@ -92,7 +93,7 @@ impl Plan {
                     self.replaced_views.insert(view, self.reads(references));
                 }
                 let reads = self.reads(references);
-                self.names.make(name);
+                self.make(name);
                 self.names.reads(name, reads, true);
             }
             Statement::CreateTableAs {
@@ -106,7 +107,7 @@ impl Plan {
                 if !exists {
                     self.columns_of(references);
                     let reads = self.reads(references);
-                    self.names.make(name);
+                    self.make(name);
                     self.names.reads(name, reads, false);
                 }
             }
@@ -115,7 +116,7 @@ impl Plan {
                 if let Some(table) = owned_by.as_ref().and_then(|table| self.find(table)) {
                     self.lock(table, AccessShare, "it is to own the sequence");
                 }
-                self.names.make(name);
+                self.make(name);
             }
             Statement::Publication { names } => self.publish(names),
             Statement::AlterPublication { sets, names } => {
@@ -131,7 +132,7 @@ impl Plan {
                 {
                     self.lock(composite, AccessShare, "type of an attribute");
                 }
-                self.names.make(name);
+                self.make(name);
             }
             Statement::CreateFunction {
                 references,
@@ -143,9 +144,10 @@ impl Plan {
                     settings::set_search_path(path);
                 }
                 self.named_in_stored(references, "named in the function");
+                let mut rewritten = HashSet::new();
                 for (name, naming) in references.iter().filter(|_| *is_checked) {
                     if let (Naming::Relation(mode), Some(relation)) = (naming, self.find(name)) {
-                        self.rewritten(relation, *mode, &mut vec![]);
+                        self.rewritten(relation, *mode, &mut rewritten);
                     }
                 }
                 if search_path.is_some() {
@@ -182,13 +184,31 @@ impl Plan {
         &mut self,
         relation: RelationId,
         mode: LockMode,
-        seen: &mut Vec<RelationId>,
+        seen: &mut HashSet<(RelationId, LockMode)>,
     ) {
-        if seen.contains(&relation) {
-            return;
+        let mut left = vec![];
+        let mut next = Some((relation, mode));
+        while let Some((relation, mode)) = next {
+            if seen.insert((relation, mode)) {
+                let mut reads = self.put_in_place_of(relation, mode);
+                reads.reverse();
+                left.extend(reads);
+            }
+            next = left.pop().map(|(read, mode, why): (_, _, String)| {
+                self.lock(read, mode, why);
+                (read, mode)
+            });
         }
-        seen.push(relation);
+    }
+
+    /// The relations that it does so with, how they are locked, and why.
+    fn put_in_place_of(
+        &self,
+        relation: RelationId,
+        mode: LockMode,
+    ) -> Vec<(RelationId, LockMode, String)> {
         let name = reach::name(relation);
+        let mut found = vec![];
         if reach::kind(relation) == reach::VIEW {
             // Its rows are not changed where triggers do something else instead.
             let triggers = depend::triggers(relation);
@@ -197,17 +217,15 @@ impl Plan {
                 false => mode,
             };
             for read in self.existing_read_by(Found::Existing(relation)) {
-                self.lock(read, mode, format!("read by the view {name}"));
-                self.rewritten(read, mode, seen);
+                found.push((read, mode, format!("read by the view {name}")));
             }
         }
         if mode == RowExclusive {
             for (other, mode) in depend::locked_by_rules(relation, false) {
-                self.lock(other, mode, format!("in a rule of {name}"));
-                self.rewritten(other, mode, seen);
+                found.push((other, mode, format!("in a rule of {name}")));
             }
         }
-        seen.pop();
+        found
     }
 
     /// The types of what a query reads become those of a new relation.
@@ -285,6 +303,7 @@ impl Plan {
         shape: &IndexShape,
         taken: &mut Vec<RelationId>,
     ) {
+        wait::check_stack();
         for partition in inheritance::children(table) {
             let mut indexes = reach::indexes(partition);
             indexes.sort_unstable();
@@ -342,7 +361,7 @@ impl Plan {
                 }
             }
             self.partition_of(parent, None);
-            self.names.make(&table.name);
+            self.make(&table.name);
             self.link_partition(parent, &table.name);
         }
         for (like, defaults) in &table.likes {
@@ -362,7 +381,7 @@ impl Plan {
             self.named_in_stored(&column.references, "named in a default");
         }
         // A foreign key may reference the new table itself.
-        self.names.make(&table.name);
+        self.make(&table.name);
         let of_columns = table.columns.iter().flat_map(|column| &column.constraints);
         let all: Vec<_> = of_columns.chain(&table.constraints).cloned().collect();
         self.references_of(&table.name, &all);

@@ -234,7 +234,7 @@ impl Plan {
                 continue;
             }
             self.removal(object, from);
-            self.gone.insert(object);
+            self.gone.insert(object, ());
             if object.class == class::CLASS && object.part == 0 {
                 self.remove_made_keys(object.object);
                 gone.push(object.object);

@@ -119,9 +119,7 @@ impl Plan {
     }
 
     fn remove_made_keys_where(&mut self, is_one: impl Fn(&MadeKey) -> bool) -> Vec<MadeKey> {
-        let keys = std::mem::take(&mut self.made_keys);
-        let (gone, left) = keys.into_iter().partition(is_one);
-        self.made_keys = left;
+        let gone = self.made_keys.take(is_one);
         for key in &gone {
             self.remove_made_key(key);
         }
@@ -294,7 +292,8 @@ impl Plan {
 
     /// Whether a constraint has been dropped by then.
     pub(super) fn is_gone(&self, constraint: u32) -> bool {
-        self.gone.contains(&whole(class::CONSTRAINT, constraint))
+        self.gone
+            .contains_key(&whole(class::CONSTRAINT, constraint))
     }
 
     /// The same where the partition is new, and has those that its parent has.

@@ -8,6 +8,7 @@ use crate::ddl::{Name, Reach, Statement};
 use crate::lock::LockMode::{self, *};
 use crate::lock::RelationId;
 use crate::pg::{catalog, constraints, tablespace};
+use std::collections::HashSet;
 
 impl Plan {
     pub(super) fn maintenance(&mut self, statement: &Statement) {
@@ -55,41 +56,48 @@ impl Plan {
             } => {
                 self.refresh(name, *concurrently, *with_data);
             }
-            Statement::Lock { names, mode } => {
-                for name in names {
-                    match self.find(name) {
-                        Some(relation) => self.lock_table(relation, name.only, *mode, "named"),
-                        None => self.lock_read_by(self.names.find(name), *mode),
-                    }
-                }
-            }
+            Statement::Lock { names, mode } => self.lock_tables(names, *mode),
             _ => (),
         }
     }
 
     /// LOCK TABLE takes a view's relations with it (`LockViewRecurse` in `lockcmds.c`).
-    fn lock_table(&mut self, relation: RelationId, only: bool, mode: LockMode, why: &str) {
-        if reach::kind(relation) != VIEW {
-            self.lock_family(relation, only, mode, why);
-            return;
-        }
-        self.lock(relation, mode, why);
-        self.lock_read_by(Found::Existing(relation), mode);
-    }
-
-    fn lock_read_by(&mut self, view: Found, mode: LockMode) {
-        if matches!(view, Found::Made(made) if !self.names.is_view(made)) {
-            return;
-        }
-        for read in self.read_by_rules(view) {
-            match read {
-                Found::Existing(read) => {
-                    if matches!(reach::kind(read), TABLE | PARTITIONED | VIEW) {
-                        self.lock_table(read, false, mode, &read_by_view(view));
+    fn lock_tables(&mut self, names: &[Name], mode: LockMode) {
+        let mut seen = HashSet::new();
+        for name in names {
+            let view = match self.find(name) {
+                Some(relation) if reach::kind(relation) != VIEW => {
+                    self.lock_family(relation, name.only, mode, "named");
+                    continue;
+                }
+                Some(view) => {
+                    self.lock(view, mode, "named");
+                    Found::Existing(view)
+                }
+                None => self.names.find(name),
+            };
+            if !self.is_view(view) {
+                continue;
+            }
+            self.each_behind(view, &mut seen, |plan, view, read| {
+                if let Found::Existing(relation) = read {
+                    let why = read_by_view(view);
+                    match reach::kind(relation) {
+                        TABLE | PARTITIONED => drop(plan.lock_family(relation, false, mode, &why)),
+                        VIEW => plan.lock(relation, mode, why),
+                        _ => (),
                     }
                 }
-                read => self.lock_read_by(read, mode),
-            }
+                plan.is_view(read)
+            });
+        }
+    }
+
+    fn is_view(&self, found: Found) -> bool {
+        match found {
+            Found::Existing(relation) => reach::kind(relation) == VIEW,
+            Found::Made(made) => self.names.is_view(made),
+            Found::Missing => false,
         }
     }
 
@@ -358,23 +366,23 @@ impl Plan {
 
     /// What the query of a materialized view reads.
     fn read_by(&mut self, view: Found) {
-        let why = match view {
-            Found::Existing(view) => {
-                self.called_by_query_of(view);
-                format!("read by {}", reach::name(view))
-            }
-            _ => "read by a view that was made before".into(),
-        };
-        for read in self.read_by_rules(view) {
+        if let Found::Existing(view) = view {
+            self.called_by_query_of(view);
+        }
+        self.each_behind(view, &mut HashSet::new(), |plan, view, read| {
+            let why = match view {
+                Found::Existing(view) => format!("read by {}", reach::name(view)),
+                _ => "read by a view that was made before".into(),
+            };
             match read {
-                Found::Existing(relation) if reach::kind(relation) == VIEW => {
-                    self.lock(relation, AccessShare, &*why);
-                    self.read_by(read);
+                Found::Existing(relation) if plan.is_view(read) => {
+                    plan.lock(relation, AccessShare, why);
+                    plan.called_by_query_of(relation);
                 }
-                Found::Existing(relation) => self.read_planned(relation, &why),
-                Found::Made(made) if self.names.is_view(made) => self.read_by(read),
+                Found::Existing(relation) => plan.read_planned(relation, &why),
                 _ => (),
             }
-        }
+            plan.is_view(read)
+        });
     }
 }

@@ -16,7 +16,8 @@ use crate::ddl::{Address, Name, Statement};
 use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::depend::catalog as class;
 use crate::pg::event::EventTrigger;
-use crate::pg::{catalog, parser, roles, settings};
+use crate::pg::{catalog, parser, roles, settings, wait};
+use crate::undo::{List, Map};
 use deletion::Handed;
 use foreign_key::MadeKey;
 use names::{Found, Names};
@@ -56,7 +57,9 @@ pub fn script(text: &str) -> Vec<Planned> {
     settings::with_settings_kept(|| {
         let _reading = catalog::Reading::begin();
         let mut plan = Plan::default();
-        for parsed in parser::parse(text) {
+        let mut left = parser::parse(text);
+        while let Some(parsed) = left.next(&mut plan.types) {
+            wait::answer_interrupts();
             plan.next();
             if let Some(tag) = &parsed.tag_of_ddl {
                 plan.event_triggers(tag);
@@ -89,26 +92,28 @@ struct Plan {
     noted: HashSet<(Option<RelationId>, Effect, String)>,
     names: Names,
     /// Foreign keys that earlier statements have made between tables that exist.
-    made_keys: Vec<MadeKey>,
+    made_keys: List<MadeKey>,
     /// Columns that earlier statements, or parts of this one, have dropped.
-    lost_columns: Vec<(RelationId, String)>,
+    lost_columns: List<(RelationId, String)>,
     /// Columns that have got another type.
-    retyped: Vec<(RelationId, String)>,
+    retyped: List<(RelationId, String)>,
     /// What has been dropped by then.
-    gone: HashSet<Address>,
+    gone: Map<Address, ()>,
     /// Who inherits no longer from whom, since an earlier statement.
-    parted: Vec<(RelationId, RelationId)>,
+    parted: List<(RelationId, RelationId)>,
     /// What is called so by now, by its catalog and relation, and the name that it has there.
-    renamed_parts: HashMap<(u32, RelationId, String), String>,
+    renamed_parts: Map<(u32, RelationId, String), String>,
     /// Views that an earlier statement has replaced, and what they read now.
-    replaced_views: HashMap<RelationId, Vec<Found>>,
+    replaced_views: Map<RelationId, Vec<Found>>,
     /// Tables on which earlier statements have made a trigger, and the function of that where it exists.
-    made_triggers: Vec<(RelationId, Option<Address>)>,
+    made_triggers: List<(RelationId, Option<Address>)>,
     /// What earlier statements have given to whom.
-    handed: Vec<(Handed, u32)>,
+    handed: List<(Handed, u32)>,
     /// What depends on what since an earlier statement, and how.
-    made: Vec<(Address, Address, u8)>,
-    /// What was so where a transaction, and each savepoint in it, began.
+    made: List<(Address, Address, u8)>,
+    /// What the names of types mean by now.
+    types: parser::Types,
+    /// Where a transaction, and each savepoint in it, began.
     saved: Vec<transaction::Saved>,
     event_triggers: Option<Vec<EventTrigger>>,
 }
@@ -145,7 +150,11 @@ impl Plan {
         mode: LockMode,
         reason: impl FnOnce() -> String,
     ) {
-        if self.gone.contains(&deletion::whole(class::CLASS, relation)) {
+        wait::answer_interrupts();
+        if self
+            .gone
+            .contains_key(&deletion::whole(class::CLASS, relation))
+        {
             return;
         }
         let known = self.locked.entry(relation).or_default();
@@ -208,16 +217,35 @@ impl Plan {
     }
 
     fn find_if(&mut self, name: &Name, missing_ok: bool) -> Option<RelationId> {
+        wait::answer_interrupts();
         match self.names.find(name) {
             Found::Existing(relation) => Some(relation),
             Found::Made(_) => None,
             Found::Missing => {
-                if !missing_ok {
+                if !self.is_elsewhere(name) && !missing_ok {
                     self.unseen(format!("relation \"{}\" does not exist", shown(name)));
                 }
                 None
             }
         }
+    }
+
+    /// It is there from here on.
+    fn make(&mut self, name: &Name) {
+        if !self.is_elsewhere(name) {
+            self.names.make(name);
+        }
+    }
+
+    /// Whether a name has another database in front, which is said: the server refuses the statement.
+    fn is_elsewhere(&mut self, name: &Name) -> bool {
+        if name.other_database.is_some() {
+            self.unseen(format!(
+                "relation \"{}\" is in another database",
+                shown(name)
+            ));
+        }
+        name.other_database.is_some()
     }
 
     fn statement(&mut self, statement: &Statement) {
@@ -237,8 +265,7 @@ impl Plan {
             | MoveAll { .. }
             | AlterDomain { .. }
             | AlterTypeOwner { .. }
-            | AlterSequence { .. }
-            | AlterStatistics { .. } => self.alter(statement),
+            | AlterSequence { .. } => self.alter(statement),
             CreateIndex { .. }
             | CreateTrigger { .. }
             | CreateRule { .. }
@@ -284,7 +311,7 @@ impl Plan {
                     self.lock(relation, LockMode::AccessExclusive, "named");
                 }
             }
-            Made(name) => self.names.make(name),
+            Made(name) => self.make(name),
             Transaction(step) => self.transaction(step),
             Several(all) => all.iter().for_each(|one| self.statement(one)),
             CreateSchema { name, elements } => {
@@ -305,6 +332,7 @@ impl Plan {
                 Some(path) => settings::set_search_path(path),
                 None => settings::set_search_path(&settings::search_path_at_first()),
             },
+            ChecksOfBodies(is_on) => settings::set_checks_of_bodies(*is_on),
             Role(role) => {
                 let role = role.clone().or_else(roles::session);
                 self.names.set_role(role);
@@ -316,8 +344,7 @@ impl Plan {
 }
 
 fn shown(name: &Name) -> String {
-    match &name.schema {
-        Some(schema) => format!("{schema}.{}", name.name),
-        None => name.name.clone(),
-    }
+    let parts = [&name.other_database, &name.schema].into_iter().flatten();
+    let parts: Vec<&str> = parts.chain([&name.name]).map(String::as_str).collect();
+    parts.join(".")
 }

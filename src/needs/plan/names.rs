@@ -4,7 +4,7 @@
 use crate::ddl::Name;
 use crate::lock::RelationId;
 use crate::pg::{catalog, roles, settings};
-use std::collections::{HashMap, HashSet};
+use crate::undo::{List, Map, Undo, Value};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
@@ -22,7 +22,6 @@ pub struct Made(usize);
 /// What a statement has made, as far as later ones may ask.
 #[derive(Clone, Debug, Default)]
 struct Facts {
-    links: Vec<Link>,
     /// What its query reads.
     reads: Vec<Found>,
     is_view: bool,
@@ -81,26 +80,44 @@ pub enum Schema {
 type Place = (Schema, String);
 
 /// What earlier statements have changed.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Names {
-    changed: HashMap<Place, Found>,
+    changed: Map<Place, Found>,
     /// What went with something else, from where it is in the catalogs.
-    gone: HashSet<RelationId>,
+    gone: Map<RelationId, ()>,
     /// Where what was made or moved is.
-    places: HashMap<Found, Place>,
-    made: Vec<Facts>,
+    places: Map<Found, Place>,
+    made: List<Facts>,
+    links: List<(Made, Link)>,
     /// What is called so by now; none where nothing is any more.
-    schemas: HashMap<String, Option<Schema>>,
+    schemas: Map<String, Option<Schema>>,
+    /// How many were ever made, those included that are rolled back.
     made_schemas: usize,
     /// The role that was set.
-    role: Option<String>,
+    role: Value<Option<String>>,
 }
 
 const TEMPORARY: &str = "pg_temp";
 const CATALOG: &str = "pg_catalog";
 
 impl Names {
+    /// What a rollback brings back.
+    pub fn kept(&mut self) -> [&mut dyn Undo; 7] {
+        [
+            &mut self.changed,
+            &mut self.gone,
+            &mut self.places,
+            &mut self.made,
+            &mut self.links,
+            &mut self.schemas,
+            &mut self.role,
+        ]
+    }
+
     pub fn find(&self, name: &Name) -> Found {
+        if name.other_database.is_some() {
+            return Found::Missing;
+        }
         if self.is_unchanged() {
             let found = catalog::resolve_parts(name.schema.as_deref(), &name.name);
             return found.map_or(Found::Missing, Found::Existing);
@@ -120,6 +137,9 @@ impl Names {
 
     /// Where a name leads that means something.
     fn place_of(&self, name: &Name) -> Option<Place> {
+        if name.other_database.is_some() {
+            return None;
+        }
         let schemas = match &name.schema {
             Some(schema) => self.schema(schema).into_iter().collect(),
             None => self.path(),
@@ -140,7 +160,7 @@ impl Names {
             Schema::Made(_) => return Found::Missing,
         };
         catalog::resolve_parts(Some(schema), &place.1)
-            .filter(|relation| !self.gone.contains(relation))
+            .filter(|relation| !self.gone.contains_key(relation))
             .map_or(Found::Missing, Found::Existing)
     }
 
@@ -184,6 +204,9 @@ impl Names {
     }
 
     fn creation_place(&self, name: &Name) -> Option<Place> {
+        if name.other_database.is_some() {
+            return None;
+        }
         let schema = match (&name.schema, name.temporary) {
             (_, true) => Schema::Temporary,
             // Should it not exist, the statement fails.
@@ -247,9 +270,11 @@ impl Names {
 
     /// What is made by that name, and reads that.
     pub fn reads(&mut self, name: &Name, reads: Vec<Found>, is_view: bool) {
-        if let Some(facts) = self.facts_of(name) {
-            facts.reads = reads;
-            facts.is_view = is_view;
+        if let Found::Made(made) = self.find(name) {
+            self.made.change(made.0, |facts| {
+                facts.reads = reads;
+                facts.is_view = is_view;
+            });
         }
     }
 
@@ -271,21 +296,19 @@ impl Names {
     }
 
     pub fn link_made(&mut self, made: Made, to: RelationId, why: &str, through: Through) {
-        if let Some(facts) = self.made.get_mut(made.0) {
-            let why = why.to_owned();
-            facts.links.push(Link { to, why, through });
-        }
+        let why = why.to_owned();
+        self.links.push((made, Link { to, why, through }));
     }
 
     /// What dropping that locks, where it was made here, as far as that is through such.
     pub fn unlink(&mut self, name: &Name, is_meant: impl Fn(&Through) -> bool) -> Vec<Link> {
-        let Some(facts) = self.facts_of(name) else {
+        let Found::Made(made) = self.find(name) else {
             return vec![];
         };
-        let all = std::mem::take(&mut facts.links);
-        let (gone, left) = all.into_iter().partition(|link| is_meant(&link.through));
-        facts.links = left;
-        gone
+        let gone = self
+            .links
+            .take(|(of, link)| *of == made && is_meant(&link.through));
+        gone.into_iter().map(|(_, link)| link).collect()
     }
 
     /// What dropping that locks, where it was made here.
@@ -298,22 +321,19 @@ impl Names {
 
     /// A foreign key of something made is called `to` from here on.
     pub fn rename_key(&mut self, table: &Name, name: &str, to: &str) {
-        let Some(facts) = self.facts_of(table) else {
+        let Found::Made(made) = self.find(table) else {
             return;
         };
-        for link in &mut facts.links {
-            if let Through::Key(key) = &mut link.through
-                && key.is_called(name, &table.name)
-            {
-                key.name = Some(to.to_owned());
+        for at in 0..self.links.len() {
+            let (of, link) = &self.links[at];
+            let is_meant = |key: &Key| *of == made && key.is_called(name, &table.name);
+            if matches!(&link.through, Through::Key(key) if is_meant(key)) {
+                self.links.change(at, |(_, link)| {
+                    if let Through::Key(key) = &mut link.through {
+                        key.name = Some(to.to_owned());
+                    }
+                });
             }
-        }
-    }
-
-    fn facts_of(&mut self, name: &Name) -> Option<&mut Facts> {
-        match self.find(name) {
-            Found::Made(made) => self.made.get_mut(made.0),
-            _ => None,
         }
     }
 
@@ -332,7 +352,7 @@ impl Names {
             }
             // Of a tree of thousands nobody may ever ask by name.
             None => {
-                self.gone.insert(relation);
+                self.gone.insert(relation, ());
             }
         }
     }
@@ -385,22 +405,26 @@ impl Names {
     pub fn drop_schema(&mut self, name: &str) -> Vec<Found> {
         let schema = self.schema(name);
         self.schemas.insert(name.to_owned(), None);
-        let inside = self.changed.iter_mut();
-        let inside = inside.filter(|(place, _)| Some(&place.0) == schema.as_ref());
-        inside
-            .map(|(_, found)| std::mem::replace(found, Found::Missing))
-            .filter(|found| *found != Found::Missing)
-            .collect()
+        let inside = self.changed.iter();
+        let inside: Vec<(Place, Found)> = inside
+            .filter(|(place, found)| Some(&place.0) == schema.as_ref() && **found != Found::Missing)
+            .map(|(place, found)| (place.clone(), *found))
+            .collect();
+        let gone = inside.into_iter().map(|(place, found)| {
+            self.changed.insert(place, Found::Missing);
+            found
+        });
+        gone.collect()
     }
 
     /// What dropping something made locks.
     pub fn links_of(&self, made: Made) -> Vec<Link> {
-        let facts = self.made.get(made.0);
-        facts.map(|facts| facts.links.clone()).unwrap_or_default()
+        let links = self.links.iter().filter(|(of, _)| *of == made);
+        links.map(|(_, link)| link.clone()).collect()
     }
 
     /// Whose the script's statements are from here on.
     pub fn set_role(&mut self, role: Option<String>) {
-        self.role = role;
+        self.role.set(role);
     }
 }

@@ -5,10 +5,13 @@ use super::names::Found;
 use super::reach::{self, VIEW};
 use crate::ddl::{Naming, Reference};
 use crate::lock::{LockMode, RelationId};
-use crate::pg::depend;
+use crate::pg::{depend, wait};
+use std::collections::HashSet;
 
 impl Plan {
     pub(super) fn query(&mut self, references: &[Reference], runs: bool) {
+        let mut seen = HashSet::new();
+        let mut rewritten = HashSet::new();
         for (name, naming) in references {
             let mode = match naming {
                 Naming::Relation(mode) => *mode,
@@ -17,16 +20,18 @@ impl Plan {
             };
             let Some(relation) = self.find(name) else {
                 if runs {
-                    self.behind(self.names.find(name));
+                    self.behind_view(self.names.find(name), &mut seen);
                 }
                 continue;
             };
             self.lock(relation, mode, "named in the query");
             if runs && matches!(naming, Naming::Relation(_)) {
-                self.behind_view(relation);
+                if reach::kind(relation) == VIEW {
+                    self.behind_view(Found::Existing(relation), &mut seen);
+                }
                 let writes = mode == LockMode::RowExclusive;
                 if writes {
-                    self.rewritten(relation, mode, &mut vec![]);
+                    self.rewritten(relation, mode, &mut rewritten);
                 }
                 self.set_off(relation, writes);
             }
@@ -51,10 +56,17 @@ impl Plan {
     /// Those of it that exist, behind views that were made before too.
     pub(super) fn existing_read_by(&self, view: Found) -> Vec<RelationId> {
         let mut found = vec![];
-        for read in self.read_by_rules(view) {
+        let mut seen = HashSet::from([view]);
+        let mut left = self.read_by_rules(view);
+        left.reverse();
+        while let Some(read) = left.pop() {
+            wait::answer_interrupts();
             match read {
                 Found::Existing(relation) => found.push(relation),
-                made => found.extend(self.existing_read_by(made)),
+                made if seen.insert(made) => {
+                    left.extend(self.read_by_rules(made).into_iter().rev());
+                }
+                _ => (),
             }
         }
         found
@@ -63,12 +75,13 @@ impl Plan {
     /// The same of what a query names, for when it is read itself.
     pub(super) fn reads(&self, references: &[Reference]) -> Vec<Found> {
         let mut reads = vec![];
+        let mut seen = HashSet::new();
         let relations = references
             .iter()
             .filter(|(_, naming)| matches!(naming, Naming::Relation(_)));
         for (name, _) in relations {
             let found = self.names.find(name);
-            if found != Found::Missing && !reads.contains(&found) {
+            if found != Found::Missing && seen.insert(found) {
                 reads.push(found);
             }
         }
@@ -76,22 +89,39 @@ impl Plan {
     }
 
     /// What a view reads is locked when a query on it is rewritten.
-    fn behind_view(&mut self, relation: RelationId) {
-        if reach::kind(relation) != VIEW {
-            return;
-        }
-        self.behind(Found::Existing(relation));
+    fn behind_view(&mut self, view: Found, seen: &mut HashSet<Found>) {
+        self.each_behind(view, seen, |plan, view, read| {
+            let Found::Existing(relation) = read else {
+                return true;
+            };
+            plan.lock(relation, LockMode::AccessShare, read_by_view(view));
+            plan.set_off(relation, false);
+            reach::kind(relation) == VIEW
+        });
     }
 
-    fn behind(&mut self, view: Found) {
-        for read in self.read_by_rules(view) {
-            match read {
-                Found::Existing(read) => {
-                    self.lock(read, LockMode::AccessShare, read_by_view(view));
-                    self.set_off(read, false);
-                    self.behind_view(read);
+    /// Goes through what a view reads, in the order that the server gets to it: `each` is given a view and
+    /// what it reads, and tells whether that is looked behind as well. Each view is looked behind once, but
+    /// for those seen already: views may read each other, and many the same ones.
+    pub(super) fn each_behind(
+        &mut self,
+        view: Found,
+        seen: &mut HashSet<Found>,
+        mut each: impl FnMut(&mut Plan, Found, Found) -> bool,
+    ) {
+        let mut left = vec![];
+        let mut next = Some(view);
+        while let Some(view) = next.take() {
+            if seen.insert(view) {
+                let reads = self.read_by_rules(view).into_iter().rev();
+                left.extend(reads.map(|read| (view, read)));
+            }
+            while let Some((view, read)) = left.pop() {
+                wait::answer_interrupts();
+                if each(self, view, read) {
+                    next = Some(read);
+                    break;
                 }
-                read => self.behind(read),
             }
         }
     }

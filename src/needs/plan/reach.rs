@@ -118,11 +118,12 @@ impl Plan {
         let Found::Existing(relation) = self.names.find(table) else {
             return;
         };
-        let mut keys = self.made_keys.iter_mut();
+        let mut keys = self.made_keys.iter();
         if part == Part::Constraint
-            && let Some(key) = keys.find(|key| key.from == relation && key.name == name)
+            && let Some(at) = keys.position(|key| key.from == relation && key.name == name)
         {
-            to.clone_into(&mut key.name);
+            self.made_keys
+                .change(at, |key| to.clone_into(&mut key.name));
             return;
         }
         let class = class_of(part);
@@ -243,11 +244,7 @@ impl Plan {
         for type_id in columns::column_types(relation) {
             for composite in types::composites_of_type(type_id) {
                 let why = format!("type of a column of {}", name(relation));
-                match kind(composite) {
-                    // Looked at, and let go of at once.
-                    COMPOSITE => self.depend_on(composite, why),
-                    _ => self.lock(composite, LockMode::AccessShare, why),
-                }
+                self.lock(composite, LockMode::AccessShare, why);
             }
         }
     }

@@ -4,33 +4,19 @@
 //! for the former, where it undoes nothing.
 
 use super::Plan;
-use super::deletion::Handed;
-use super::foreign_key::MadeKey;
-use super::names::{Found, Names};
-use crate::ddl::{Address, Transaction};
-use crate::lock::RelationId;
-use crate::pg::parser::TypeChanges;
+use crate::ddl::Transaction;
 use crate::pg::settings;
-use std::collections::{HashMap, HashSet};
+use crate::undo::{Point, Undo};
+use std::rc::Rc;
 
-/// What a rollback brings back.
-#[derive(Clone)]
+/// Where a transaction or a savepoint in it began.
 pub struct Saved {
     /// None for the beginning of the transaction.
     savepoint: Option<String>,
-    names: Names,
-    made_keys: Vec<MadeKey>,
-    parted: Vec<(RelationId, RelationId)>,
-    lost_columns: Vec<(RelationId, String)>,
-    retyped: Vec<(RelationId, String)>,
-    gone: HashSet<Address>,
-    renamed_parts: HashMap<(u32, RelationId, String), String>,
-    replaced_views: HashMap<RelationId, Vec<Found>>,
-    made_triggers: Vec<(RelationId, Option<Address>)>,
-    made: Vec<(Address, Address, u8)>,
-    handed: Vec<(Handed, u32)>,
-    search_path: String,
-    types: TypeChanges,
+    /// Of each of [`Plan::kept`].
+    points: Vec<Point>,
+    search_path: Rc<str>,
+    checks_bodies: bool,
 }
 
 impl Plan {
@@ -40,10 +26,8 @@ impl Plan {
             Transaction::Begin => (),
             Transaction::Commit { chain } => self.end(*chain),
             Transaction::Rollback { chain } => {
-                if let Some(beginning) = self.saved.first().cloned() {
-                    self.restore(beginning);
-                    self.end(*chain);
-                }
+                self.restore(0);
+                self.end(*chain);
             }
             Transaction::Savepoint(name) if !self.saved.is_empty() => self.save(Some(name)),
             Transaction::Savepoint(_) => (),
@@ -54,7 +38,7 @@ impl Plan {
             }
             Transaction::RollbackTo(name) => {
                 if let Some(at) = self.savepoint(name) {
-                    self.restore(self.saved[at].clone());
+                    self.restore(at);
                     self.saved.truncate(at + 1);
                 }
             }
@@ -64,6 +48,7 @@ impl Plan {
     fn end(&mut self, chain: bool) {
         let was_open = !self.saved.is_empty();
         self.saved.clear();
+        self.kept().into_iter().for_each(Undo::forget_points);
         if chain && was_open {
             self.save(None);
         }
@@ -77,37 +62,49 @@ impl Plan {
     }
 
     fn save(&mut self, savepoint: Option<&String>) {
+        let search_path = settings::search_path_setting();
+        let search_path = match self.saved.last() {
+            Some(last) if *last.search_path == *search_path => Rc::clone(&last.search_path),
+            _ => search_path.into(),
+        };
+        let points = self.kept().into_iter().map(Undo::point).collect();
         self.saved.push(Saved {
             savepoint: savepoint.cloned(),
-            names: self.names.clone(),
-            made_keys: self.made_keys.clone(),
-            parted: self.parted.clone(),
-            lost_columns: self.lost_columns.clone(),
-            retyped: self.retyped.clone(),
-            gone: self.gone.clone(),
-            renamed_parts: self.renamed_parts.clone(),
-            replaced_views: self.replaced_views.clone(),
-            made_triggers: self.made_triggers.clone(),
-            made: self.made.clone(),
-            handed: self.handed.clone(),
-            search_path: settings::search_path_setting(),
-            types: TypeChanges::so_far(),
+            points,
+            search_path,
+            checks_bodies: settings::checks_bodies(),
         });
     }
 
-    fn restore(&mut self, saved: Saved) {
-        self.names = saved.names;
-        self.made_keys = saved.made_keys;
-        self.parted = saved.parted;
-        self.lost_columns = saved.lost_columns;
-        self.retyped = saved.retyped;
-        self.gone = saved.gone;
-        self.renamed_parts = saved.renamed_parts;
-        self.replaced_views = saved.replaced_views;
-        self.made_triggers = saved.made_triggers;
-        self.made = saved.made;
-        self.handed = saved.handed;
+    /// All is as it was there, if there was something.
+    fn restore(&mut self, at: usize) {
+        let Some(saved) = self.saved.get(at) else {
+            return;
+        };
+        let points = saved.points.clone();
         settings::set_search_path(&saved.search_path);
-        saved.types.restore();
+        settings::set_checks_of_bodies(Some(saved.checks_bodies));
+        for (kept, point) in self.kept().into_iter().zip(points) {
+            kept.go_back(point);
+        }
+    }
+
+    /// What a rollback brings back.
+    fn kept(&mut self) -> Vec<&mut dyn Undo> {
+        let mut all: Vec<&mut dyn Undo> = vec![
+            &mut self.made_keys,
+            &mut self.lost_columns,
+            &mut self.retyped,
+            &mut self.gone,
+            &mut self.parted,
+            &mut self.renamed_parts,
+            &mut self.replaced_views,
+            &mut self.made_triggers,
+            &mut self.handed,
+            &mut self.made,
+        ];
+        all.extend(self.names.kept());
+        all.extend(self.types.kept());
+        all
     }
 }

@@ -286,29 +286,10 @@ pub unsafe fn domain(statement: &pg_sys::AlterDomainStmt) -> Statement {
         match statement.subtype as u8 {
             // It is not null already: nothing is looked at.
             b'O' if pg::types::is_not_null(domain) => Statement::Nothing,
-            b'O' | b'V' => Statement::AlterDomain {
-                domain,
-                drops: None,
-            },
-            b'C' if !not_valid => Statement::AlterDomain {
-                domain,
-                drops: None,
-            },
+            b'O' | b'V' => Statement::AlterDomain { domain },
+            b'C' if !not_valid => Statement::AlterDomain { domain },
             _ => Statement::Nothing,
         }
-    }
-}
-
-/// # Safety
-/// A raw parse tree.
-pub unsafe fn statistics(statement: &pg_sys::AlterStatsStmt) -> Statement {
-    // SAFETY: as promised.
-    let oid = unsafe { pg_sys::get_statistics_object_oid(statement.defnames, true) };
-    match oid == pg_sys::InvalidOid {
-        true => Statement::Nothing,
-        false => Statement::AlterStatistics {
-            statistics: oid.to_u32(),
-        },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::node;
 use crate::pg::compat::unbound;
-use crate::pg::functions;
+use crate::pg::{functions, wait};
 use pgrx::pg_sys::{self, AlterTableType as at, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -21,6 +21,7 @@ pub unsafe fn opaque(tree: *mut pg_sys::Node) -> Vec<String> {
 /// # Safety
 /// Null, or a raw parse tree of one statement.
 unsafe fn run_by(tree: *mut pg_sys::Node, found: &mut Vec<String>) {
+    wait::check_stack();
     if tree.is_null() {
         return;
     }
@@ -96,6 +97,8 @@ unsafe fn look_into(tree: *mut pg_sys::Node, found: &mut Vec<String>) {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn look(tree: *mut pg_sys::Node, found: *mut c_void) -> bool {
+    wait::check_stack();
+    wait::answer_interrupts();
     // SAFETY: called by the walker with nodes, and what it was given.
     unsafe {
         // What NOTIFY, in a rule, consists of is nothing to walk through.

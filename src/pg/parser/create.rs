@@ -3,6 +3,7 @@
 use super::{node, other, query, rewrite, types};
 use crate::ddl::{Address, Column, Constraint, CreateTable, IndexKey, IndexShape, Name, Statement};
 use crate::pg::compat::{self, unbound};
+use crate::pg::wait;
 use pgrx::pg_sys::{self, ConstrType::*, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -14,6 +15,7 @@ pub unsafe fn index(statement: &pg_sys::IndexStmt) -> Statement {
     unsafe {
         let table = node::name(statement.relation);
         let name = node::string(statement.idxname).map(|name| Name {
+            other_database: table.other_database.clone(),
             name,
             schema: table.schema.clone(),
             only: false,
@@ -103,6 +105,8 @@ impl Named {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn visit(tree: *mut pg_sys::Node, named: *mut c_void) -> bool {
+    wait::check_stack();
+    wait::answer_interrupts();
     // SAFETY: called by the walker with nodes, and what it was given.
     unsafe {
         if tree.is_null() {

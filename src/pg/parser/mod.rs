@@ -13,7 +13,7 @@ mod query;
 mod rewrite;
 mod types;
 
-pub use types::Changes as TypeChanges;
+pub use types::Types;
 
 use crate::ddl::Statement;
 use crate::pg::text;
@@ -28,28 +28,32 @@ pub struct Parsed {
     pub tag_of_ddl: Option<String>,
 }
 
-/// The statements of a text, in their order. What one names besides relations is looked up when it is its
-/// turn, with the search path as it is then.
+/// The statements of a text that are still to be read.
+pub struct Script(std::vec::IntoIter<*mut pg_sys::Node>);
+
+/// The statements of a text, in their order.
 ///
 /// # Errors
 /// Raises 42601 and what else the parser does, with the position in that text.
-pub fn parse(source: &str) -> impl Iterator<Item = Parsed> {
-    let parsed = |tree: *mut pg_sys::Node| {
+pub fn parse(source: &str) -> Script {
+    Script(raw(source).into_iter())
+}
+
+impl Script {
+    /// The next one. What it names besides relations is looked up now: with the search path as it is, and with
+    /// `types` as those before have left it.
+    pub fn next(&mut self, types: &mut Types) -> Option<Parsed> {
+        let tree = self.0.next()?;
         // SAFETY: fresh from the parser.
         unsafe {
             let tag = pg_sys::CreateCommandTag(tree);
             let fires = pg_sys::command_tag_event_trigger_ok(tag);
-            Parsed {
-                statement: statement(tree),
+            Some(Parsed {
+                statement: types.lend(|| statement(tree)),
                 tag_of_ddl: text::from_server(pg_sys::GetCommandTagName(tag)).filter(|_| fires),
-            }
+            })
         }
-    };
-    let script = types::Script::begin();
-    raw(source).into_iter().map(move |tree| {
-        let _ = &script;
-        parsed(tree)
-    })
+    }
 }
 
 /// The parse trees of a text.
@@ -101,11 +105,20 @@ unsafe extern "C-unwind" fn say_where(place: *mut core::ffi::c_void) {
     }
 }
 
-/// What a parse tree says, and what of it cannot be seen.
+/// What a statement by itself says, and what of it cannot be seen.
 ///
 /// # Safety
 /// `tree` is a raw parse tree of one statement, without its `RawStmt`.
-pub(super) unsafe fn statement(tree: *mut pg_sys::Node) -> Statement {
+pub(super) unsafe fn alone(tree: *mut pg_sys::Node) -> Statement {
+    // SAFETY: as promised.
+    Types::default().lend(|| unsafe { statement(tree) })
+}
+
+/// The same of one among others.
+///
+/// # Safety
+/// As for [`alone`].
+unsafe fn statement(tree: *mut pg_sys::Node) -> Statement {
     // SAFETY: as promised.
     let (seen, calls) = unsafe { (seen(tree), calls::opaque(tree)) };
     if calls.is_empty() {
@@ -139,7 +152,6 @@ unsafe fn seen(tree: *mut pg_sys::Node) -> Statement {
             T_AlterObjectDependsStmt => alter::depends(&*tree.cast()),
             T_AlterSeqStmt => alter::sequence(&*tree.cast()),
             T_AlterDomainStmt => alter::domain(&*tree.cast()),
-            T_AlterStatsStmt => alter::statistics(&*tree.cast()),
             T_AlterPolicyStmt => alter::policy(&*tree.cast()),
             T_AlterPublicationStmt => alter::publication(&*tree.cast()),
             T_IndexStmt => create::index(&*tree.cast()),

@@ -2,19 +2,27 @@
 
 use super::types;
 use crate::ddl::Name;
-use crate::pg::{catalog, text};
+use crate::pg::{catalog, text, wait};
 use pgrx::pg_sys;
 use std::ffi::c_char;
 
-/// The elements of a list of pointers to nodes of that type.
+/// The elements of a list of pointers to nodes of that type; where it has a null for one (an empty statement in the
+/// body of a function), that is none. It answers interrupts: a list may have a million.
 ///
 /// # Safety
 /// `list` is null or such a list, which outlives the iterator.
 pub unsafe fn elements<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
     // SAFETY: as promised.
     let length = unsafe { list.as_ref() }.map_or(0, |list| list.length);
-    // SAFETY: a list has as many cells as it says.
-    (0..length).map(move |i| unsafe { (*(*list).elements.add(i as usize)).ptr_value.cast() })
+    let cell = move |i: i32| {
+        wait::answer_interrupts();
+        // SAFETY: a list has as many cells as it says.
+        unsafe { (*(*list).elements.add(i as usize)).ptr_value }
+    };
+    (0..length)
+        .map(cell)
+        .filter(|element| !element.is_null())
+        .map(|element| element.cast())
 }
 
 /// # Safety
@@ -24,6 +32,25 @@ pub unsafe fn string(value: *const c_char) -> Option<String> {
     unsafe { text::from_server(value) }
 }
 
+/// A database in front of a relation's name, unless it is this one.
+fn other_database(given: Option<String>) -> Option<String> {
+    given.filter(|given| catalog::database_name().as_ref() != Some(given))
+}
+
+/// A relation named by the parts of its name.
+fn name_of_parts(mut parts: Vec<String>) -> Option<Name> {
+    let name = parts.pop()?;
+    let schema = parts.pop();
+    let database = (!parts.is_empty()).then(|| parts.join("."));
+    Some(Name {
+        other_database: other_database(database),
+        schema,
+        name,
+        only: false,
+        temporary: false,
+    })
+}
+
 /// # Safety
 /// A range variable.
 pub unsafe fn name(range: *const pg_sys::RangeVar) -> Name {
@@ -31,6 +58,7 @@ pub unsafe fn name(range: *const pg_sys::RangeVar) -> Name {
     unsafe {
         let range = &*range;
         Name {
+            other_database: other_database(string(range.catalogname)),
             schema: string(range.schemaname),
             name: string(range.relname).unwrap_or_default(),
             only: !range.inh,
@@ -70,14 +98,7 @@ pub unsafe fn strings(list: *mut pg_sys::List) -> Vec<String> {
 /// Such a list.
 pub unsafe fn name_of_list(list: *mut pg_sys::List) -> Option<Name> {
     // SAFETY: as promised.
-    let mut parts = unsafe { strings(list) };
-    let name = parts.pop()?;
-    Some(Name {
-        name,
-        schema: parts.pop(),
-        only: false,
-        temporary: false,
-    })
+    name_of_parts(unsafe { strings(list) })
 }
 
 /// A relation and the last of the names, that of something on it.
@@ -88,14 +109,7 @@ pub unsafe fn name_and_part(list: *mut pg_sys::List) -> Option<(Name, String)> {
     // SAFETY: as promised.
     let mut parts = unsafe { strings(list) };
     let part = parts.pop()?;
-    let name = parts.pop()?;
-    let name = Name {
-        name,
-        schema: parts.pop(),
-        only: false,
-        temporary: false,
-    };
-    Some((name, part))
+    Some((name_of_parts(parts)?, part))
 }
 
 /// The text of a constant in quotes.
@@ -123,14 +137,8 @@ pub unsafe fn constant(constant: *mut pg_sys::Node) -> Option<String> {
 /// Null or a raw expression.
 pub unsafe fn name_in_constant(constant: *mut pg_sys::Node) -> Option<Name> {
     // SAFETY: as promised.
-    let mut parts = catalog::identifiers(&unsafe { self::constant(constant) }?, b'.')?;
-    let name = parts.pop()?;
-    Some(Name {
-        name,
-        schema: parts.pop(),
-        only: false,
-        temporary: false,
-    })
+    let constant = unsafe { self::constant(constant) }?;
+    name_of_parts(catalog::identifiers(&constant, b'.')?)
 }
 
 /// Whether a node is of that type.

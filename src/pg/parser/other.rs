@@ -163,35 +163,29 @@ pub unsafe fn copy(statement: &pg_sys::CopyStmt) -> Statement {
 pub unsafe fn explain(statement: &pg_sys::ExplainStmt) -> Statement {
     // SAFETY: as promised.
     unsafe {
-        let explained = super::seen(statement.query);
-        match explained {
-            Statement::Query { .. } | Statement::Unseen(_) => explained,
-            Statement::CreateTableAs {
-                name,
-                references,
-                if_not_exists,
-                runs,
-            } => {
-                let analyzes = node::boolean_option(statement.options, "analyze").unwrap_or(false);
-                match analyzes {
-                    true => Statement::CreateTableAs {
-                        name,
-                        references,
-                        if_not_exists,
-                        runs,
-                    },
-                    false => Statement::Query {
-                        references,
-                        runs: true,
-                    },
-                }
-            }
-            // The query of a cursor, or of a materialized view.
-            _ => Statement::Query {
-                references: query::references(&[]),
-                runs: true,
-            },
+        let analyzes = node::boolean_option(statement.options, "analyze").unwrap_or(false);
+        explained(super::seen(statement.query), analyzes)
+    }
+}
+
+/// `analyzes`: it is run as well.
+fn explained(statement: Statement, analyzes: bool) -> Statement {
+    match statement {
+        Statement::Query { .. } | Statement::Unseen(_) => statement,
+        Statement::CreateTableAs { .. } | Statement::Made(_) | Statement::SearchPath(_)
+            if analyzes =>
+        {
+            statement
         }
+        Statement::CreateTableAs { references, .. } => Statement::Query {
+            references,
+            runs: true,
+        },
+        Statement::Several(all) => {
+            let all = all.into_iter().map(|one| explained(one, analyzes));
+            Statement::Several(all.collect())
+        }
+        _ => Statement::Nothing,
     }
 }
 
@@ -232,50 +226,70 @@ pub unsafe fn transaction(statement: &pg_sys::TransactionStmt) -> Statement {
     })
 }
 
-/// SET and RESET, of what decides which relation a name means.
+/// What SET and RESET may change of what decides which relations a statement locks.
+enum Setting {
+    SearchPath,
+    Role,
+    ChecksOfBodies,
+}
+
+/// Which of those it is, and the value that SET gives it; none for what it is after RESET.
+///
+/// # Safety
+/// A raw parse tree.
+unsafe fn setting(statement: &pg_sys::VariableSetStmt) -> Option<(Setting, Option<String>)> {
+    use pg_sys::VariableSetKind::*;
+    // SAFETY: as promised.
+    let setting = match &*unsafe { node::string(statement.name) }?.to_ascii_lowercase() {
+        "search_path" => Setting::SearchPath,
+        "role" | "session_authorization" => Setting::Role,
+        "check_function_bodies" => Setting::ChecksOfBodies,
+        _ => return None,
+    };
+    let value = match statement.kind {
+        // SAFETY: makes a string of the arguments that SET has.
+        VAR_SET_VALUE => unsafe {
+            let statement = std::ptr::from_ref(statement).cast_mut();
+            node::string(pg_sys::ExtractSetVariableArgs(statement))
+        },
+        VAR_SET_DEFAULT | VAR_RESET => None,
+        _ => return None,
+    };
+    Some((setting, value))
+}
+
+/// SET and RESET.
 ///
 /// # Safety
 /// A raw parse tree.
 pub unsafe fn set(statement: &pg_sys::VariableSetStmt) -> Statement {
-    use pg_sys::VariableSetKind::*;
-    // SAFETY: as promised; ExtractSetVariableArgs makes the value that SET gives.
-    unsafe {
-        let value = || {
-            let value = pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
-            node::string(value)
-        };
-        let name = node::string(statement.name).map(|name| name.to_lowercase());
-        if name.as_deref() == Some("check_function_bodies") {
-            // Whether the bodies of functions further down in the script are looked into.
-            let value = pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
-            let mut is_on = false;
-            if !value.is_null() && pg_sys::parse_bool(value, &mut is_on) {
-                settings::set_checks_of_bodies(is_on);
-            }
-        }
-        match (statement.kind, name.as_deref()) {
-            (VAR_RESET_ALL, _) => Statement::SearchPath(None),
-            (VAR_SET_CURRENT, _) => Statement::Nothing,
-            (VAR_SET_VALUE, Some("search_path")) => match search_path(statement) {
-                Some(path) => Statement::SearchPath(Some(path)),
-                None => Statement::Nothing,
-            },
-            (_, Some("search_path")) => Statement::SearchPath(None),
-            (VAR_SET_VALUE, Some("role" | "session_authorization")) => {
-                Statement::Role(value().filter(|role| role != "none"))
-            }
-            (_, Some("role" | "session_authorization")) => Statement::Role(None),
-            _ => Statement::Nothing,
-        }
+    if statement.kind == pg_sys::VariableSetKind::VAR_RESET_ALL {
+        return Statement::Several(vec![
+            Statement::SearchPath(None),
+            Statement::ChecksOfBodies(None),
+        ]);
+    }
+    // SAFETY: as promised.
+    match unsafe { setting(statement) } {
+        Some((Setting::SearchPath, path)) => Statement::SearchPath(path),
+        Some((Setting::Role, role)) => Statement::Role(role.filter(|role| role != "none")),
+        Some((Setting::ChecksOfBodies, None)) => Statement::ChecksOfBodies(None),
+        Some((Setting::ChecksOfBodies, Some(value))) => match settings::boolean(&value) {
+            Some(is_on) => Statement::ChecksOfBodies(Some(is_on)),
+            None => Statement::Nothing,
+        },
+        None => Statement::Nothing,
     }
 }
 
 /// DISCARD ALL resets all that there is.
 pub fn discard(statement: &pg_sys::DiscardStmt) -> Statement {
     match statement.target {
-        pg_sys::DiscardMode::DISCARD_ALL => {
-            Statement::Several(vec![Statement::SearchPath(None), Statement::Role(None)])
-        }
+        pg_sys::DiscardMode::DISCARD_ALL => Statement::Several(vec![
+            Statement::SearchPath(None),
+            Statement::ChecksOfBodies(None),
+            Statement::Role(None),
+        ]),
         _ => Statement::Nothing,
     }
 }
@@ -285,11 +299,10 @@ pub fn discard(statement: &pg_sys::DiscardStmt) -> Statement {
 /// # Safety
 /// A raw parse tree.
 pub unsafe fn search_path(statement: &pg_sys::VariableSetStmt) -> Option<String> {
-    // SAFETY: as promised; ExtractSetVariableArgs makes the value that SET gives.
-    unsafe {
-        let is_path = node::string(statement.name).as_deref() == Some("search_path");
-        let value = || pg_sys::ExtractSetVariableArgs(std::ptr::from_ref(statement).cast_mut());
-        is_path.then(|| node::string(value())).flatten()
+    // SAFETY: as promised.
+    match unsafe { setting(statement) } {
+        Some((Setting::SearchPath, path)) => path,
+        _ => None,
     }
 }
 

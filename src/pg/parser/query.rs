@@ -4,7 +4,7 @@ use super::node;
 use crate::ddl::{Name, Naming, Reference, Statement};
 use crate::lock::LockMode;
 use crate::pg::compat::unbound;
-use crate::pg::{catalog, columns, depend};
+use crate::pg::{catalog, columns, depend, wait};
 use pgrx::pg_sys::{self, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -67,8 +67,12 @@ pub unsafe fn references(trees: &[*mut pg_sys::Node]) -> Vec<Reference> {
 /// As [`references`], of the statements of a function's body, and of no others.
 ///
 /// # Safety
-/// A raw parse tree, or lists of them.
+/// A raw parse tree, or lists of them; or null.
 pub unsafe fn references_of_body(body: *mut pg_sys::Node) -> Vec<Reference> {
+    wait::check_stack();
+    if body.is_null() {
+        return vec![];
+    }
     // SAFETY: as promised.
     unsafe {
         match (*body).type_ {
@@ -108,6 +112,8 @@ impl Finder {
     /// # Safety
     /// A raw parse tree, or null.
     unsafe fn visit(&mut self, tree: *mut pg_sys::Node) {
+        wait::check_stack();
+        wait::answer_interrupts();
         if tree.is_null() {
             return;
         }
@@ -306,6 +312,7 @@ impl Finder {
     /// # Safety
     /// An item of FROM.
     unsafe fn lock_rows(&mut self, item: *mut pg_sys::Node, only: Option<&Vec<String>>) {
+        wait::check_stack();
         // SAFETY: as promised.
         unsafe {
             let is_meant = |alias: *mut pg_sys::Alias, name: &str| {
@@ -364,12 +371,14 @@ unsafe fn sequence_of_column(call: &pg_sys::FuncCall) -> Option<Name> {
             return None;
         }
         let mut arguments = node::elements::<pg_sys::Node>(call.args);
-        let table = node::name_in_constant(arguments.next()?)?;
+        let table = node::name_in_constant(arguments.next()?)
+            .filter(|table| table.other_database.is_none())?;
         let column = node::constant(arguments.next()?)?;
         let table = catalog::resolve_parts(table.schema.as_deref(), &table.name)?;
         let column = columns::column(table, &column)?;
         let sequence = *depend::owned_sequences(table, Some(column.number)).first()?;
         Some(Name {
+            other_database: None,
             schema: catalog::schema_of(sequence),
             name: catalog::bare_name(sequence)?,
             only: false,

@@ -2,7 +2,7 @@
 
 use super::{conversion, node, types};
 use crate::ddl::Name;
-use crate::pg::{catalog, columns, functions};
+use crate::pg::{catalog, columns, functions, wait};
 use pgrx::pg_sys::{self, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -22,6 +22,8 @@ pub unsafe fn is_volatile(expression: *mut pg_sys::Node) -> bool {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn look(tree: *mut pg_sys::Node, found: *mut c_void) -> bool {
+    wait::check_stack();
+    wait::answer_interrupts();
     // SAFETY: called by the walker with nodes, and what it was given.
     unsafe {
         if tree.is_null() {

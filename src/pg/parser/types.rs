@@ -3,6 +3,7 @@
 
 use super::node;
 use crate::pg::{settings, types};
+use crate::undo::{Map, Undo};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
@@ -17,44 +18,43 @@ enum Meaning {
 }
 
 /// What earlier statements have changed.
-#[derive(Clone, Default)]
-pub struct Changes {
-    /// By schema and name; the last one counts.
-    types: Vec<(String, String, Meaning)>,
+#[derive(Default)]
+pub struct Types {
+    /// By schema and name.
+    types: Map<(String, String), Meaning>,
     /// What a schema is called by now, and in the catalogs.
-    schemas: Vec<(String, String)>,
+    schemas: Map<String, String>,
+}
+
+impl Types {
+    /// What a rollback brings back.
+    pub fn kept(&mut self) -> [&mut dyn Undo; 2] {
+        [&mut self.types, &mut self.schemas]
+    }
+
+    /// Lends it to what reads a statement meanwhile, which changes it where the statement does. It comes back
+    /// when an error unwinds, too.
+    pub fn lend<R>(&mut self, reading: impl FnOnce() -> R) -> R {
+        struct Lent<'a>(&'a mut Types);
+        impl Lent<'_> {
+            fn swap(&mut self) {
+                LENT.with_borrow_mut(|lent| std::mem::swap(lent, self.0));
+            }
+        }
+        impl Drop for Lent<'_> {
+            fn drop(&mut self) {
+                self.swap();
+            }
+        }
+        let mut lent = Lent(self);
+        lent.swap();
+        reading()
+    }
 }
 
 thread_local! {
-    static CHANGES: RefCell<Changes> = RefCell::default();
-}
-
-/// A script, before which nothing has changed.
-pub struct Script;
-
-impl Script {
-    pub fn begin() -> Script {
-        CHANGES.take();
-        Script
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        CHANGES.take();
-    }
-}
-
-impl Changes {
-    /// Those until now.
-    pub fn so_far() -> Changes {
-        CHANGES.with_borrow(Clone::clone)
-    }
-
-    /// What came after them is rolled back.
-    pub fn restore(self) {
-        CHANGES.set(self);
-    }
+    /// Empty but for the time that a statement is read.
+    static LENT: RefCell<Types> = RefCell::default();
 }
 
 /// Where something is known to have changed by that name, and what it means there now.
@@ -64,16 +64,17 @@ fn look(names: &[String]) -> Option<(String, Meaning)> {
         [.., schema, name] => (name, vec![schema.clone()]),
         [] => return None,
     };
-    CHANGES.with_borrow(|changes| {
+    LENT.with_borrow(|changes| {
         schemas.into_iter().find_map(|schema| {
-            let mut last = changes.types.iter().rev();
-            if let Some((.., meaning)) = last.find(|(of, own, _)| *of == schema && own == name) {
-                return Some((schema, *meaning));
-            }
-            let mut last = changes.schemas.iter().rev();
-            let (_, first) = last.find(|(now, _)| *now == schema)?;
-            let found = types::type_in(first, name)?;
-            Some((schema, Meaning::Existing(found)))
+            let place = (schema, name.clone());
+            let meaning = match changes.types.get(&place) {
+                Some(meaning) => *meaning,
+                None => {
+                    let first = changes.schemas.get(&place.0)?;
+                    Meaning::Existing(types::type_in(first, name)?)
+                }
+            };
+            Some((place.0, meaning))
         })
     })
 }
@@ -143,9 +144,9 @@ pub unsafe fn rename(list: *mut pg_sys::List, to: Option<&str>, into: Option<&st
         into.map_or_else(|| schema.clone(), str::to_owned),
         to.map_or_else(|| name.clone(), str::to_owned),
     );
-    CHANGES.with_borrow_mut(|changes| {
-        changes.types.push((schema, name, Meaning::Gone));
-        changes.types.push((place.0, place.1, meaning));
+    LENT.with_borrow_mut(|changes| {
+        changes.types.insert((schema, name), Meaning::Gone);
+        changes.types.insert(place, meaning);
     });
 }
 
@@ -160,16 +161,15 @@ pub fn make(names: Vec<String>, is_constrained: bool) {
         .or_else(|| settings::search_path().into_iter().next());
     if let Some(schema) = schema {
         let made = Meaning::Made { is_constrained };
-        CHANGES.with_borrow_mut(|changes| changes.types.push((schema, name, made)));
+        LENT.with_borrow_mut(|changes| changes.types.insert((schema, name), made));
     }
 }
 
 /// A statement gives a schema another name.
 pub fn rename_schema(name: &str, to: &str) {
-    CHANGES.with_borrow_mut(|changes| {
-        let mut last = changes.schemas.iter().rev();
-        let known = last.find(|(now, _)| now == name);
-        let first = known.map_or_else(|| name.to_owned(), |(_, first)| first.clone());
-        changes.schemas.push((to.to_owned(), first));
+    LENT.with_borrow_mut(|changes| {
+        let known = changes.schemas.get(name).cloned();
+        let first = known.unwrap_or_else(|| name.to_owned());
+        changes.schemas.insert(to.to_owned(), first);
     });
 }

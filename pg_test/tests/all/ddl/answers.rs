@@ -24,6 +24,10 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         operators_of_the_search_path_are_not_called,
         it_works_without_any_right_to_the_relations,
         it_works_on_whatever_the_search_path_makes_of_names,
+        a_setting_counts_however_it_is_written,
+        explain_locks_what_the_statement_reads,
+        an_empty_body_locks_nothing,
+        a_name_in_another_database_locks_nothing_and_is_told_of,
     ]
 }
 
@@ -472,4 +476,207 @@ fn it_works_on_whatever_the_search_path_makes_of_names(world: &World) {
         .migration
         .run("SELECT 'pg_temp.fires'::regclass::oid::text");
     assert_eq!(stage.migration.run(oid).value(), temporary.value());
+}
+
+fn a_setting_counts_however_it_is_written(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    stage
+        .migration
+        .run("CREATE SCHEMA other; CREATE TABLE other.fires (id int)");
+    let body = "LANGUAGE sql AS 'SELECT id FROM fires'";
+    let function = format!("CREATE FUNCTION f() RETURNS int {body}");
+    let with = |setting: &str| format!("CREATE FUNCTION f() RETURNS int SET {setting} {body}");
+    for (script, found) in [
+        (
+            "SET \"Search_Path\" = other; DROP TABLE fires".into(),
+            Some("other.fires"),
+        ),
+        (
+            "SET search_path = other; SET SEARCH_PATH TO DEFAULT; DROP TABLE fires".into(),
+            Some("fires"),
+        ),
+        (
+            "SET search_path = other; RESET \"SEARCH_path\"; DROP TABLE fires".into(),
+            Some("fires"),
+        ),
+        (
+            "SET search_path = other; RESET ALL; DROP TABLE fires".into(),
+            Some("fires"),
+        ),
+        (function.clone(), Some("fires")),
+        (with("search_path = other"), Some("other.fires")),
+        (with("\"Search_Path\" = other"), Some("other.fires")),
+        (format!("SET check_function_bodies = off; {function}"), None),
+        (
+            format!("SET \"Check_Function_Bodies\" = 0; {function}"),
+            None,
+        ),
+        (
+            format!("SET check_function_bodies = nonsense; {function}"),
+            Some("fires"),
+        ),
+        (
+            format!("SET check_function_bodies = off; RESET check_function_bodies; {function}"),
+            Some("fires"),
+        ),
+        (
+            format!(
+                "SET check_function_bodies = off; SET check_function_bodies TO DEFAULT; {function}"
+            ),
+            Some("fires"),
+        ),
+        (
+            format!("SET check_function_bodies = off; RESET ALL; {function}"),
+            Some("fires"),
+        ),
+        (
+            format!("SET check_function_bodies = off; DISCARD ALL; {function}"),
+            Some("fires"),
+        ),
+        (
+            format!("BEGIN; SET check_function_bodies = off; ROLLBACK; {function}"),
+            Some("fires"),
+        ),
+    ] {
+        let found: Vec<&str> = found.into_iter().collect();
+        assert_eq!(seen(&stage.migration, &script), found, "{script}");
+    }
+    let shown = stage.migration.run(
+        "SELECT current_setting('search_path') || ' ' || current_setting('check_function_bodies')",
+    );
+    assert_eq!(shown.value(), Some("\"$user\", public on"));
+}
+
+fn explain_locks_what_the_statement_reads(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    let path = "set_config('search_path', 'nowhere', false)";
+    for (statement, relations, reason) in [
+        (
+            format!("SELECT {path} FROM users; DROP TABLE fires"),
+            &["users"][..],
+            Some("relation"),
+        ),
+        (
+            format!("EXPLAIN SELECT {path} FROM users; DROP TABLE fires"),
+            &["users", "fires"],
+            None,
+        ),
+        (
+            format!("EXPLAIN ANALYZE SELECT {path} FROM users; DROP TABLE fires"),
+            &["users"],
+            Some("relation"),
+        ),
+        (
+            "EXPLAIN SELECT id FROM users WHERE hidden() = 1".into(),
+            &["users"],
+            None,
+        ),
+        (
+            "EXPLAIN CREATE TABLE made AS EXECUTE prepared".into(),
+            &[],
+            Some("a prepared statement"),
+        ),
+        (
+            "EXPLAIN ANALYZE CREATE TABLE made AS EXECUTE prepared; DROP TABLE made".into(),
+            &[],
+            Some("a prepared statement"),
+        ),
+        (
+            "EXPLAIN CREATE TABLE made AS SELECT id FROM users; DROP TABLE made".into(),
+            &["users"],
+            Some("relation"),
+        ),
+        (
+            "EXPLAIN DECLARE c CURSOR FOR SELECT id FROM users".into(),
+            &["users"],
+            None,
+        ),
+        ("EXPLAIN REFRESH MATERIALIZED VIEW kept".into(), &[], None),
+    ] {
+        assert_eq!(seen(&stage.migration, &statement), relations, "{statement}");
+        let told = unseen(&stage.migration, &statement);
+        let is_told = match reason {
+            Some(reason) => matches!(&told[..], [one] if one.starts_with(reason)),
+            None => told.is_empty(),
+        };
+        assert!(is_told, "{statement}: {told:?}");
+    }
+}
+
+fn an_empty_body_locks_nothing(world: &World) {
+    // What goes wrong here takes the whole server along.
+    let cluster = world.start_cluster(&[]);
+    let stage = Stage::of(cluster.create_database().unwrap(), SCHEMA);
+    for (body, found) in [
+        ("BEGIN ATOMIC END", &[][..]),
+        ("BEGIN ATOMIC ; END", &[]),
+        ("BEGIN ATOMIC ;; SELECT id FROM users;; END", &["users"]),
+        ("RETURN 1", &[]),
+        ("RETURN (SELECT max(id) FROM users)", &["users"]),
+    ] {
+        for head in ["CREATE PROCEDURE p()", "CREATE FUNCTION f() RETURNS int"] {
+            let statement = format!("{head} {body}");
+            assert_eq!(seen(&stage.migration, &statement), found, "{statement}");
+        }
+    }
+    for body in ["", ";", " -- nothing"] {
+        let statement = format!("CREATE FUNCTION f() RETURNS void LANGUAGE sql AS '{body}'");
+        assert!(seen(&stage.migration, &statement).is_empty(), "{statement}");
+    }
+}
+
+fn a_name_in_another_database_locks_nothing_and_is_told_of(world: &World) {
+    let stage = Stage::new(world, SCHEMA);
+    stage.migration.run("CREATE SEQUENCE numbers");
+    let own = stage.migration.run("SELECT current_database()");
+    let own = own.value().unwrap();
+    for (statement, relation) in [
+        ("DROP TABLE {d}.public.events", "events"),
+        ("DROP TABLE IF EXISTS {d}.public.events", "events"),
+        ("SELECT * FROM {d}.public.quiet", "quiet"),
+        ("SELECT * FROM {d}.public.quiet FOR UPDATE", "quiet"),
+        ("INSERT INTO {d}.public.quiet VALUES (1)", "quiet"),
+        ("ALTER TABLE {d}.public.quiet ADD c int", "quiet"),
+        (
+            "ALTER TABLE IF EXISTS {d}.public.quiet RENAME TO renamed",
+            "quiet",
+        ),
+        ("COMMENT ON COLUMN {d}.public.quiet.id IS 'it'", "quiet"),
+        ("COMMENT ON TABLE {d}.public.quiet IS 'it'", "quiet"),
+        ("CREATE INDEX ON {d}.public.quiet (id)", "quiet"),
+        ("LOCK TABLE {d}.public.quiet", "quiet"),
+        ("VACUUM {d}.public.quiet", "quiet"),
+        ("TRUNCATE {d}.public.quiet", "quiet"),
+        ("SELECT nextval('{d}.public.numbers')", "numbers"),
+        (
+            "ALTER SEQUENCE numbers OWNED BY {d}.public.quiet.id",
+            "quiet",
+        ),
+        ("CREATE TABLE {d}.public.made (id int); DROP TABLE made", ""),
+        (
+            "CREATE VIEW {d}.public.made AS SELECT 1; DROP VIEW made",
+            "",
+        ),
+    ] {
+        // With its own in front a name is none of another database.
+        let ours = statement.replace("{d}", own);
+        let found = seen(&stage.migration, &ours);
+        assert!(
+            relation.is_empty() || found.iter().any(|name| name == relation),
+            "{ours}: {found:?}"
+        );
+        assert_eq!(unseen(&stage.migration, &ours), [""; 0], "{ours}");
+        let others = statement.replace("{d}", "nosuchdb");
+        let found = seen(&stage.migration, &others);
+        assert!(
+            !found.iter().any(|name| name == relation),
+            "{others}: {found:?}"
+        );
+        let told = unseen(&stage.migration, &others);
+        let is_told = |row: &String| {
+            row.starts_with("relation \"nosuchdb.public.")
+                && row.ends_with("\" is in another database")
+        };
+        assert!(told.iter().any(is_told), "{others}: {told:?}");
+    }
 }

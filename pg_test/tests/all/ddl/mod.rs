@@ -13,6 +13,7 @@ mod growth;
 mod holders;
 mod inside;
 mod judge;
+mod limits;
 mod outside;
 mod random;
 mod relations;
@@ -50,7 +51,10 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         locks_of_says_what_a_random_script_on_a_random_schema_then_locks,
         locks_of_answers_or_refuses_whatever_it_is_asked,
     ];
-    answers::trials(world).into_iter().chain(compared).collect()
+    let mut all = answers::trials(world);
+    all.extend(limits::trials(world));
+    all.extend(compared);
+    all
 }
 
 fn locks_of_says_what_a_statement_then_locks(world: &World) {

@@ -65,12 +65,11 @@ impl Plan {
                     self.lock_toast(relation, AccessExclusive, "which moves with it");
                 }
             }
-            Statement::AlterDomain { domain, .. } => self.domain(*domain),
+            Statement::AlterDomain { domain } => self.domain(*domain),
             Statement::AlterTypeOwner { type_id, owner } => {
                 self.change_type_owner(*type_id, *owner)
             }
             Statement::AlterSequence { name, owned_by } => self.sequence(name, owned_by.as_ref()),
-            Statement::AlterStatistics { .. } => (),
             _ => (),
         }
     }
