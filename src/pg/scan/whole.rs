@@ -25,8 +25,21 @@ type ByIndex = HashMap<u32, Vec<(Columns, Searches)>>;
 #[derive(Default)]
 struct Searches {
     count: u64,
-    /// The whole catalog: rows in the order of the key's columns, one after the other.
-    whole: Option<Vec<u64>>,
+    whole: Option<Whole>,
+}
+
+/// The columns of a key, as many as there are, and zeros.
+type Key = [u64; LONGEST_KEY];
+
+/// No search that we make has a longer one.
+const LONGEST_KEY: usize = 3;
+
+/// A whole catalog.
+struct Whole {
+    /// The wanted columns of rows with the same key one after the other, otherwise as they come.
+    values: Vec<u64>,
+    /// The first row with a key, and how many there are.
+    places: HashMap<Key, (usize, usize)>,
 }
 
 thread_local! {
@@ -56,74 +69,108 @@ pub(super) fn rows<const N: usize>(
     columns: &[&'static str; N],
 ) -> Option<Vec<[u64; N]>> {
     let all = || key.iter().map(|(column, _)| *column).chain(*columns);
-    let count = READING.with_borrow_mut(|reading| {
-        let of_index = reading.as_mut()?.entry(by.index).or_default();
-        let known = of_index
-            .iter()
-            .position(|(known, _)| known.iter().copied().eq(all()));
-        let at = known.unwrap_or_else(|| {
-            of_index.push((all().collect(), Searches::default()));
-            of_index.len() - 1
-        });
-        let searches = &mut of_index[at].1;
-        searches.count += 1;
-        // How large the catalog is need not be asked each time.
-        Some(searches.count).filter(|count| searches.whole.is_none() && count % SEARCHES == 0)
-    });
-    if let Some(count) = count
-        && count * ROWS_A_SEARCH >= pages(by.catalog) * ROWS_A_PAGE
-    {
-        // Reading may raise an error: nothing is borrowed meanwhile.
-        let whole = read(by, &all().collect::<Columns>(), key.len());
-        with_searches(by, all(), |searches| searches.whole = Some(whole));
+    let mut wanted = Key::default();
+    wanted
+        .iter_mut()
+        .zip(key)
+        .for_each(|(part, (_, value))| *part = u64::from(*value));
+    if key.len() > LONGEST_KEY {
+        return None;
     }
-    with_searches(by, all(), |searches| {
-        let width = key.len() + N;
-        let whole = searches.whole.as_deref()?;
-        let wanted: Vec<u64> = key.iter().map(|(_, value)| u64::from(*value)).collect();
-        let key_at = |at: usize| &whole[at * width..at * width + key.len()];
-        let (mut from, mut to) = (0, whole.len() / width);
-        while from < to {
-            let middle = from.midpoint(to);
-            match key_at(middle) < &wanted[..] {
-                true => from = middle + 1,
-                false => to = middle,
-            }
+    let outcome = with_searches(by, all(), |searches| {
+        searches.count += 1;
+        match &searches.whole {
+            Some(whole) => Ok(whole.rows(&wanted)),
+            None => Err(searches.count),
         }
-        let found = whole[from * width..]
-            .chunks_exact(width)
-            .take_while(|row| row[..key.len()] == wanted[..])
-            .map(|row| {
-                let mut values = [0; N];
-                values.copy_from_slice(&row[key.len()..]);
-                values
-            });
-        Some(found.collect())
-    })
-    .flatten()
+    })?;
+    let count = match outcome {
+        Ok(found) => return Some(found),
+        Err(count) => count,
+    };
+    // How large the catalog is need not be asked each time.
+    let is_asked = count % SEARCHES == 0;
+    if !is_asked || count * ROWS_A_SEARCH < pages(by.catalog) * ROWS_A_PAGE {
+        return None;
+    }
+    // Reading may raise an error: nothing is borrowed meanwhile.
+    let whole = Whole::read(by, &all().collect::<Columns>(), key.len());
+    let found = whole.rows(&wanted);
+    with_searches(by, all(), |searches| searches.whole = Some(whole));
+    Some(found)
 }
 
+/// Does something with the searches of that kind; none outside of any [`Reading`].
 fn with_searches<R>(
     by: Index,
     columns: impl Iterator<Item = &'static str> + Clone,
     work: impl FnOnce(&mut Searches) -> R,
 ) -> Option<R> {
     READING.with_borrow_mut(|reading| {
-        let of_index = reading.as_mut()?.get_mut(&by.index)?;
-        let (_, searches) = of_index
-            .iter_mut()
-            .find(|(known, _)| known.iter().copied().eq(columns.clone()))?;
-        Some(work(searches))
+        let of_index = reading.as_mut()?.entry(by.index).or_default();
+        let known = of_index
+            .iter()
+            .position(|(known, _)| known.iter().copied().eq(columns.clone()));
+        let at = known.unwrap_or_else(|| {
+            of_index.push((columns.collect(), Searches::default()));
+            of_index.len() - 1
+        });
+        Some(work(&mut of_index[at].1))
     })
 }
 
-/// All rows of a catalog, in the order of the first columns, otherwise as they come.
-fn read(by: Index, columns: &[&'static str], keys: usize) -> Vec<u64> {
-    let mut values: Vec<u64> = vec![];
-    scan(by, &[], columns, |row| values.extend_from_slice(row));
-    let mut rows: Vec<&[u64]> = values.chunks_exact(columns.len()).collect();
-    rows.sort_by_key(|row| &row[..keys]);
-    rows.concat()
+impl Whole {
+    /// Reads the columns, the first of which are the key.
+    fn read(by: Index, columns: &[&'static str], keys: usize) -> Whole {
+        let width = columns.len() - keys;
+        // Which key each row has, by the order in which the keys come, and how many rows have each.
+        let mut numbers: HashMap<Key, usize> = HashMap::new();
+        let mut rows_of: Vec<usize> = vec![];
+        let mut key_of: Vec<usize> = vec![];
+        let mut unordered: Vec<u64> = vec![];
+        scan(by, &[], columns, |row| {
+            let mut key = Key::default();
+            key[..keys].copy_from_slice(&row[..keys]);
+            let number = *numbers.entry(key).or_insert_with(|| {
+                rows_of.push(0);
+                rows_of.len() - 1
+            });
+            rows_of[number] += 1;
+            key_of.push(number);
+            unordered.extend_from_slice(&row[keys..]);
+        });
+        let mut first: Vec<usize> = rows_of
+            .iter()
+            .scan(0, |next, count| {
+                let first = *next;
+                *next += count;
+                Some(first)
+            })
+            .collect();
+        let places = numbers
+            .into_iter()
+            .map(|(key, number)| (key, (first[number], rows_of[number])))
+            .collect();
+        let mut values = vec![0; unordered.len()];
+        for (row, number) in unordered.chunks_exact(width).zip(key_of) {
+            let at = first[number] * width;
+            values[at..at + width].copy_from_slice(row);
+            first[number] += 1;
+        }
+        Whole { values, places }
+    }
+
+    /// The rows with that key.
+    fn rows<const N: usize>(&self, key: &Key) -> Vec<[u64; N]> {
+        let (first, count) = self.places.get(key).copied().unwrap_or_default();
+        let rows = self.values[first * N..(first + count) * N].chunks_exact(N);
+        rows.map(|row| {
+            let mut values = [0; N];
+            values.copy_from_slice(row);
+            values
+        })
+        .collect()
+    }
 }
 
 fn pages(catalog: u32) -> u64 {
