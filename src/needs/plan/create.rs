@@ -87,7 +87,6 @@ impl Plan {
                 replaces,
             } => {
                 self.named_in_stored(references, "named in the query");
-                self.columns_of(references);
                 if *replaces && let Found::Existing(view) = self.names.find_in_place(name) {
                     self.lock(view, AccessExclusive, "replaced");
                     self.replaced_views.insert(view, self.reads(references));

@@ -210,7 +210,7 @@ impl Plan {
         }
         if analyzes {
             self.lock(relation, ShareUpdateExclusive, "analyzed");
-            if storage || catalog::PLANNER_LOCKS_PARTITIONED_INDEXES {
+            if storage {
                 self.lock_indexes(relation, AccessShare, "which is analyzed");
             }
             for child in reach::below(relation) {

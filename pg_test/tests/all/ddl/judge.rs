@@ -149,7 +149,7 @@ impl Tally {
                     "asked for, and let go of before the end"
                 } else {
                     self.unexplained += 1;
-                    "the cause is not known"
+                    known_cause(&row.reason)
                 };
                 let (mode, name, reason) = (row.mode, relations.label(row.relation), &row.reason);
                 let text = format!(
@@ -207,6 +207,34 @@ impl Tally {
             "{excess} locks were predicted and not taken"
         );
     }
+}
+
+/// Why a lock is predicted that the server does not ask for, by the reason that is given for it.
+fn known_cause(reason: &str) -> &'static str {
+    let causes = [
+        (
+            "in a rule of",
+            "the rule is for another event: which change of rows a query makes is not looked at",
+        ),
+        (
+            "read by the view",
+            "the view has a trigger that does something else instead",
+        ),
+        (
+            "referenced by a foreign key that is dropped",
+            "of a table that the script has made it is not known which of the keys locks so",
+        ),
+        (
+            "type of a column of",
+            "looked at for a moment where such a column is made, and let go of at once",
+        ),
+        (
+            "inherits from",
+            "the column is as it is to be already, which is found out below the first",
+        ),
+    ];
+    let known = causes.iter().find(|(what, _)| reason.contains(what));
+    known.map_or("the cause is not known", |(_, cause)| *cause)
 }
 
 /// Whether whoever conflicts with `mode` conflicts with one of `modes` too.

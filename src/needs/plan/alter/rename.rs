@@ -77,7 +77,7 @@ impl Plan {
                 else {
                     return;
                 };
-                if found.kind == b'c' && !found.no_inherit {
+                if matches!(found.kind, b'c' | b'n') && !found.no_inherit {
                     self.lock_family(
                         relation,
                         table.only,
