@@ -251,7 +251,8 @@ impl Watch {
         }
         let advice = if has(Stance::NotPermitted) {
             "Call it as a member of the roles of these sessions, or of pg_signal_backend. Sessions of superusers, and \
-             autovacuum, only a superuser may signal."
+             autovacuum, only a superuser may signal. In guard mode the caller of a SECURITY DEFINER function must be \
+             allowed to as well, and so must the database's owner where lockguard.policy comes from ALTER DATABASE."
         } else if has(Stance::OutOfReach(Unreachable::IdleUnderCancel)) {
             "A session that is idle in transaction can only be terminated: use signal \"escalate\" or \
              \"terminate\"."

@@ -163,8 +163,9 @@ impl Call<'_> {
             (End::Free, false) => Finish::Free,
             _ => Finish::NotFree,
         };
+        let fails = self.policy.on_timeout == OnTimeout::Error;
         self.progress
-            .finish(&self.aim, &self.watch, how, self.start.elapsed());
+            .finish(&self.aim, &self.watch, how, fails, self.start.elapsed());
         let helps = matches!(self.aim, Aim::Waiter { .. });
         match (end, self.policy.on_timeout) {
             (End::Free, _) | (_, OnTimeout::Report) => Ok(self.watch.rows()),

@@ -135,8 +135,8 @@ impl Progress {
         );
     }
 
-    /// The line at the end.
-    pub fn finish(&self, aim: &Aim, watch: &Watch, how: Finish, elapsed: Duration) {
+    /// The line at the end. `fails`: an error follows where the way is not free.
+    pub fn finish(&self, aim: &Aim, watch: &Watch, how: Finish, fails: bool, elapsed: Duration) {
         let rows = watch.rows();
         if self.is_quiet && rows.is_empty() && how != Finish::NotFree {
             return;
@@ -154,7 +154,7 @@ impl Progress {
         match how {
             Finish::Held => say!("lockguard: holds {aim} after {elapsed}{tally}{kept}"),
             Finish::NotFree => {
-                let held = match self.takes {
+                let held = match self.takes && !fails {
                     true => "; no lock is held, and a statement that needs it will queue",
                     false => "",
                 };
@@ -173,7 +173,8 @@ impl Progress {
                 say!("lockguard: {aim}: it waits for no lock, so that there is nothing to clear")
             }
             Finish::Free if aim.is_empty() => say!(
-                "lockguard: {aim}: it locks nothing that exists now, so that there is nothing to clear"
+                "lockguard: {aim}: {} that exists now, so that there is nothing to clear",
+                nothing_locked(aim)
             ),
             Finish::Free => say!("lockguard: nobody stands in the way of {aim}{kept}"),
         }
@@ -184,7 +185,9 @@ impl Progress {
         const DRY: &str = "lockguard: dry run, nothing was signalled or locked";
         match (rows, staying) {
             ([], _) if aim.waits_for_nothing() => say!("{DRY}: {aim}: it waits for no lock"),
-            ([], _) if aim.is_empty() => say!("{DRY}: {aim}: it locks nothing that exists now"),
+            ([], _) if aim.is_empty() => {
+                say!("{DRY}: {aim}: {} that exists now", nothing_locked(aim))
+            }
             ([], _) => say!("{DRY}: nobody stands in the way of {aim}"),
             (rows, []) => say!("{DRY}: in the way of {aim}: {}", tally(rows)),
             (rows, staying) => say!(
@@ -193,6 +196,16 @@ impl Progress {
                 report::list(staying)
             ),
         }
+    }
+}
+
+/// What there is to say of statements for which no lock is found.
+fn nothing_locked(aim: &Aim) -> &'static str {
+    match aim {
+        Aim::Statement(statement) if !statement.plan().unseen.is_empty() => {
+            "no lock could be told on anything"
+        }
+        _ => "it locks nothing",
     }
 }
 

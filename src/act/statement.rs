@@ -30,12 +30,16 @@ impl Statement {
         let words: Vec<&str> = text.split_whitespace().collect();
         let line = words.join(" ");
         let line = line.trim_end_matches(';');
-        let title = match line.chars().count() > SHOWN {
+        let title = match line.is_empty() {
+            true => "an empty text".into(),
+            false => line.to_owned(),
+        };
+        let title = match title.chars().count() > SHOWN {
             true => format!(
                 "{} …",
-                line.chars().take(SHOWN).collect::<String>().trim_end()
+                title.chars().take(SHOWN).collect::<String>().trim_end()
             ),
-            false => line.to_owned(),
+            false => title,
         };
         Statement::new(title, Box::new(move || needs::script(&own)))
     }

@@ -336,7 +336,8 @@ impl Plan {
     }
 
     fn create_table(&mut self, table: &CreateTable) {
-        if table.if_not_exists && self.names.find_in_place(&table.name) != Found::Missing {
+        let exists = self.names.find_in_place(&table.name) != Found::Missing;
+        if exists && table.if_not_exists {
             return;
         }
         for parent in &table.parents {
@@ -381,6 +382,10 @@ impl Plan {
         }
         // A foreign key may reference the new table itself.
         self.make(&table.name);
+        if exists {
+            // It fails for that before it comes to what its foreign keys reference.
+            return;
+        }
         let of_columns = table.columns.iter().flat_map(|column| &column.constraints);
         let all: Vec<_> = of_columns.chain(&table.constraints).cloned().collect();
         self.references_of(&table.name, &all);

@@ -60,7 +60,7 @@ impl Plan {
         match part {
             Part::Column => {
                 for typed in self.typed(relation) {
-                    self.lock(typed, AccessExclusive, "it is of that type");
+                    self.lock_family(typed, false, AccessExclusive, "it is of that type");
                 }
                 self.lock_family(
                     relation,
