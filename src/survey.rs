@@ -190,10 +190,17 @@ fn described(followed: Followed, rules: &Rules) -> Result<Vec<Sighting>, Error> 
         })
         .collect();
     let database = catalog::database();
+    let mut kept: HashSet<Identity> = HashSet::new();
     Ok(found
         .into_iter()
         .filter_map(|(f, behind)| {
             let (session, judgement) = known.get(&f.who)?;
+            // Whoever stood only in the way of somebody who has gone stands in nobody's any more.
+            // Each comes after the one whom it is behind.
+            if behind.is_some_and(|waiter| !kept.contains(&waiter)) {
+                return None;
+            }
+            kept.insert(f.who);
             let relation = f
                 .tag
                 .as_relation()
