@@ -4,8 +4,14 @@
 
 GRANT USAGE ON SCHEMA lockguard TO PUBLIC;
 GRANT SELECT ON lockguard.maintenance_rules TO PUBLIC;
+GRANT SELECT ON lockguard.policies, lockguard.policy_loans TO PUBLIC;
 REVOKE ALL ON FUNCTION lockguard.protect_builtin_rules() FROM PUBLIC;
 REVOKE ALL ON FUNCTION lockguard.guard() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.blockers_of(regclass[], text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.preempt_maintenance(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.locks_of(text) TO PUBLIC;
+-- These ask for themselves who may: the database's owner changes, and so do the owners of policies.
+GRANT EXECUTE ON FUNCTION lockguard.store_policy(text, jsonb, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION lockguard.drop_policy(text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION lockguard.lend_policy(text, name) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION lockguard.revoke_policy(text, name) TO PUBLIC;

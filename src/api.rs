@@ -5,12 +5,13 @@ use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs::{self, Effect};
 use crate::pg::datum::{self, Name, Text};
-use crate::pg::{activity, event, extension, interval, locks, transaction, wait};
+use crate::pg::{activity, event, extension, interval, locks, roles, transaction, wait};
 use crate::policy::{self, Problem};
 use crate::report::{self, Row};
 use crate::rules::Rules;
 use crate::session::{Class, Session, State};
 use crate::settings;
+use crate::stored;
 use crate::survey::{self, Sighting, Way};
 use pgrx::datum::{AnyElement, Array, Inet, Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
@@ -196,8 +197,14 @@ fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result
     let document = datum::jsonb_text(&policy.ok_or(Error::Null("policy"))?);
     let document = serde_json::from_str(&document)
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
-    let request = policy::parse(&document, &interval::read, wait::deadlock_timeout())?;
-    act::preempt(&request, transaction::outlives_statement(call))
+    let stored = match policy::stored_name(&document)? {
+        Some(name) => Some(stored::for_use(name, &[roles::current_id()])?),
+        None => None,
+    };
+    let base = stored.as_ref().map(|stored| &stored.policy);
+    let request = policy::parse(&document, base, &interval::read, wait::deadlock_timeout())?;
+    let keeps_locks = transaction::outlives_statement(call);
+    act::preempt(&request, stored.as_ref(), keeps_locks)
 }
 
 /// `lockguard.guard()`, the event trigger.
@@ -211,16 +218,61 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
     if settings::is_empty() || !act::guard::applies() {
         return Ok(());
     }
-    let Some(policy) = settings::policy()? else {
+    let users = || {
+        let mut users = act::guard::who_has_set_it()?;
+        users.push(roles::current_id());
+        Ok(users)
+    };
+    let Some(standing) = settings::policy(users)? else {
         return Ok(());
     };
     match event::ddl(call) {
-        Some(ddl) => act::guard::before(ddl, &policy),
+        Some(ddl) => act::guard::before(ddl, &standing),
         None => Err(Error::NotAllowed {
             message: "lockguard.guard() can only be called as an event trigger".into(),
             hint: "It comes with the extension, as the event trigger lockguard.".into(),
         }),
     }
+}
+
+/// A `text` argument that must be there.
+fn given(argument: Option<AnyElement>, name: &'static str) -> Result<String, Error> {
+    argument
+        .map(|argument| datum::text(&argument))
+        .ok_or(Error::Null(name))
+}
+
+/// `lockguard.store_policy(name text, policy jsonb, comment text)`
+#[pg_extern(sql = false)]
+fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: Option<AnyElement>) {
+    or_raise(given(name, "name").and_then(|name| {
+        let document = datum::jsonb_text(&policy.ok_or(Error::Null("policy"))?);
+        stored::store(&name, &document, comment.map(|c| datum::text(&c)))
+    }));
+}
+
+/// `lockguard.drop_policy(name text)`
+#[pg_extern(sql = false)]
+fn drop_policy(name: Option<AnyElement>) {
+    or_raise(given(name, "name").and_then(|name| stored::drop(&name)));
+}
+
+/// `lockguard.lend_policy(name text, role name)`
+#[pg_extern(sql = false)]
+fn lend_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
+    or_raise(given(name, "name").and_then(|name| {
+        let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
+        stored::lend(&name, &role)
+    }));
+}
+
+/// `lockguard.revoke_policy(name text, role name)`
+#[pg_extern(sql = false)]
+fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
+    or_raise(given(name, "name").and_then(|name| {
+        let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
+        stored::revoke(&name, &role)
+    }));
 }
 
 /// `lockguard.protect_builtin_rules()`, the trigger on `lockguard.maintenance_rules`.

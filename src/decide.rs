@@ -18,6 +18,8 @@ use std::time::Duration;
 pub struct Standing<'a> {
     pub session: &'a Session,
     pub class: Class,
+    /// What the caller by himself could make of it, where a stored policy lends him more.
+    pub class_to_caller: Class,
     /// How long its transaction has lasted; where the server does not tell, how long it has been
     /// watched.
     pub age: Duration,
@@ -297,6 +299,12 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         session,
         class: standing.class,
         age: standing.age,
+        rights: session.rights,
+    };
+    let to_caller = Given {
+        class: standing.class_to_caller,
+        rights: session.rights.of_caller_alone(),
+        ..given
     };
     let may_signal = session.rights.signal;
     let yields = !may_signal
@@ -304,7 +312,8 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         && session.process == Process::AutovacuumWorker
         && !session.anti_wraparound;
     // Whom the caller may end without knowing all of it is rather spared than preempted.
-    match policy.spare.verdict(given) {
+    let spare = policy.spare.verdict(given);
+    match spare.max(policy.spare_too.verdict(to_caller)) {
         Verdict::Yes => return Stance::Spare,
         Verdict::Hidden if may_signal || yields => return Stance::Spare,
         Verdict::Hidden | Verdict::No => (),

@@ -31,6 +31,15 @@ pub enum Error {
         detail: Option<String>,
         hint: Option<String>,
     },
+    /// A name that is no stored policy, or no role.
+    #[error("{message}")]
+    UnknownObject {
+        message: String,
+        hint: Option<String>,
+    },
+    /// More than the stored policy allows that a call starts from.
+    #[error("the stored policy does not allow that: {}", .0.message)]
+    TooWide(Problem),
     /// What this role, or nobody, may do.
     #[error("{message}")]
     NotAllowed { message: String, hint: String },
@@ -58,7 +67,10 @@ pub enum Error {
 
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Error {
-        Error::Policy(problem)
+        match problem.is_too_wide {
+            true => Error::TooWide(problem),
+            false => Error::Policy(problem),
+        }
     }
 }
 
@@ -81,6 +93,11 @@ impl From<UnknownMode> for Error {
 impl Error {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
+            Error::Setting(problem) if problem.is_too_wide => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
+            Error::TooWide(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::UnknownObject { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Error::Policy(_) | Error::Setting(_) | Error::Argument { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
@@ -96,13 +113,14 @@ impl Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Error::Policy(problem) | Error::Setting(problem) => {
+            Error::Policy(problem) | Error::Setting(problem) | Error::TooWide(problem) => {
                 Some(format!("At {} in the policy.", problem.path))
             }
             Error::UnknownRelation { detail, .. } => detail.clone(),
             Error::NotFree { detail, .. } | Error::Deadlock { detail, .. } => Some(detail.clone()),
             Error::Argument { .. }
             | Error::Null(_)
+            | Error::UnknownObject { .. }
             | Error::NotAllowed { .. }
             | Error::InRecovery { .. }
             | Error::Server(_) => None,
@@ -111,7 +129,7 @@ impl Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Error::Policy(problem) => problem.hint.clone(),
+            Error::Policy(problem) | Error::TooWide(problem) => problem.hint.clone(),
             Error::Setting(problem) => Some(format!(
                 "{}It is judged at the first DDL; SET lockguard.policy = '' turns guard mode off.",
                 problem
@@ -120,7 +138,7 @@ impl Error {
                     .map(|hint| format!("{hint} "))
                     .collect::<String>()
             )),
-            Error::Argument { hint, .. } => hint.clone(),
+            Error::Argument { hint, .. } | Error::UnknownObject { hint, .. } => hint.clone(),
             Error::UnknownRelation { hint, .. } => hint.clone(),
             Error::NotAllowed { hint, .. }
             | Error::InRecovery { hint, .. }

@@ -23,7 +23,9 @@ mod report;
 mod rules;
 mod session;
 mod settings;
+mod stored;
 mod survey;
+mod tables;
 mod undo;
 
 ::pgrx::pg_module_magic!(name, version);
@@ -37,9 +39,14 @@ pub extern "C-unwind" fn _PG_init() {
 pgrx::extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 pgrx::extension_sql_file!("../sql/maintenance_rules.sql", name = "maintenance_rules");
 pgrx::extension_sql_file!(
+    "../sql/policies.sql",
+    name = "policies",
+    requires = ["maintenance_rules"]
+);
+pgrx::extension_sql_file!(
     "../sql/functions.sql",
     name = "functions",
-    requires = ["maintenance_rules"]
+    requires = ["policies"]
 );
 pgrx::extension_sql_file!("../sql/guard.sql", name = "guard", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);

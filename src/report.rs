@@ -298,7 +298,7 @@ pub fn end_prepared(session: &Session) -> String {
 }
 
 /// A text as an SQL literal.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
         format!("E'{}'", quoted.replace('\\', "\\\\"))
@@ -342,6 +342,7 @@ mod tests {
         );
         session.rights = Rights {
             see: false,
+            judge: false,
             signal: false,
         };
         assert_eq!(name(&session, HIDDEN), "pid 7 (\"web\")");

@@ -2,12 +2,10 @@
 
 use crate::error::Error;
 use crate::pattern::Pattern;
-use crate::pg::{catalog, take};
 use crate::session::{Class, MaintenanceRule};
+use crate::tables;
 use pgrx::prelude::*;
 use std::cell::OnceCell;
-
-const TABLE: &str = "lockguard.maintenance_rules";
 
 /// The rules in force during one call: read when first needed, then kept.
 #[derive(Debug, Default)]
@@ -25,20 +23,10 @@ impl Rules {
 
 /// All rules. Never waits: should somebody hold ACCESS EXCLUSIVE on the table, that is an error.
 fn in_force() -> Result<Vec<MaintenanceRule>, Error> {
-    let table = catalog::resolve(TABLE).map_err(|_| Error::UnknownRelation {
-        message: format!("table {TABLE} does not exist"),
-        detail: None,
-        hint: Some("Is the extension lockguard created in this database?".into()),
-    })?;
-    if !take::try_lock_for_reading(table) {
-        return Err(Error::NotFree {
-            message: format!("{TABLE} is locked"),
-            detail: "Without it no session's class can be told.".into(),
-            hint: format!(
-                "See who holds it with: SELECT * FROM pg_locks WHERE relation = '{TABLE}'::regclass AND mode = 'AccessExclusiveLock';"
-            ),
-        });
-    }
+    tables::for_reading(
+        "maintenance_rules",
+        "Without it no session's class can be told.",
+    )?;
     let query = "SELECT r.class, r.application_name, r.usename, r.backend_type, r.query, r.client_addr \
                  FROM lockguard.maintenance_rules r";
     Spi::connect(|client| {

@@ -5,7 +5,9 @@
 use crate::error::Error;
 use crate::pg::{extension, interval, source, text, wait};
 use crate::policy::{self, Policy, Problem, quoted};
+use crate::stored::{self, Stored};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use serde_json::json;
 use std::cell::RefCell;
 use std::ffi::CString;
 use std::rc::Rc;
@@ -13,8 +15,15 @@ use std::time::Duration;
 
 static POLICY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
+/// The policy of guard mode, and the stored one that it is narrowed from, if any.
+#[derive(Debug)]
+pub struct Standing {
+    pub policy: Policy,
+    pub stored: Option<Stored>,
+}
+
 /// A value that was read, with what it was read under.
-type Known = (CString, Duration, Option<Rc<Policy>>);
+type Known = (CString, Duration, Option<Rc<Standing>>);
 
 thread_local! {
     static LAST: RefCell<Option<Known>> = const { RefCell::new(None) };
@@ -25,7 +34,7 @@ pub fn define() {
     GucRegistry::define_string_guc(
         c"lockguard.policy",
         c"Clears the way for each DDL statement of the session and takes its locks, under this policy.",
-        c"\"on\" for the default policy, a policy as a JSON object without a target, \"off\" or empty for neither.",
+        c"\"on\" for the default policy, the name of a stored policy, a policy as a JSON object without a target, \"off\" or empty for none.",
         &POLICY,
         GucContext::Userset,
         GucFlags::default(),
@@ -48,11 +57,12 @@ pub fn is_set_for_database() -> Result<bool, Error> {
     Ok(source.as_deref() == Some("database"))
 }
 
-/// The policy of guard mode; none if that is off.
+/// The policy of guard mode; none if that is off. `users`: who must be allowed to use a stored one.
 ///
 /// # Errors
-/// 22023 for a value that is no policy.
-pub fn policy() -> Result<Option<Rc<Policy>>, Error> {
+/// 22023 for a value that is no policy; 42501 for a stored one that is not lent to these roles, or
+/// allows less.
+pub fn policy(users: impl Fn() -> Result<Vec<u32>, Error>) -> Result<Option<Rc<Standing>>, Error> {
     let Some(value) = POLICY.get().filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -66,28 +76,41 @@ pub fn policy() -> Result<Option<Rc<Policy>>, Error> {
     if let Some(policy) = known {
         return Ok(policy);
     }
-    let policy = read(&text::of(&value), deadlock_timeout)
-        .map_err(Error::Setting)?
-        .map(Rc::new);
-    LAST.set(Some((value, deadlock_timeout, policy.clone())));
-    Ok(policy)
+    let standing = read(&text::of(&value), deadlock_timeout, users)?.map(Rc::new);
+    // What is stored may change, and so may who may use it.
+    if standing.as_ref().is_none_or(|s| s.stored.is_none()) {
+        LAST.set(Some((value, deadlock_timeout, standing.clone())));
+    }
+    Ok(standing)
 }
 
-fn read(value: &str, deadlock_timeout: Duration) -> Result<Option<Policy>, Problem> {
+fn read(
+    value: &str,
+    deadlock_timeout: Duration,
+    users: impl Fn() -> Result<Vec<u32>, Error>,
+) -> Result<Option<Standing>, Error> {
     let value = value.trim();
     let document = match () {
         () if value.is_empty() || value.eq_ignore_ascii_case("off") => return Ok(None),
-        () if value.eq_ignore_ascii_case("on") => "{}",
-        () if value.starts_with('{') => value,
-        () => {
-            return Err(
-                Problem::new("$", format!("unknown value {}", quoted(value))).hint(
-                    "Use \"on\", \"off\", or a policy as a JSON object, such as {\"timeout\": \"1 min\"}.",
-                ),
-            );
-        }
+        () if value.eq_ignore_ascii_case("on") => json!({}),
+        () if value.starts_with('{') => serde_json::from_str(value).map_err(|error| {
+            Error::Setting(Problem::new("$", format!("it cannot be read: {error}")))
+        })?,
+        () => json!({ "policy": value }),
     };
-    let document = serde_json::from_str(document)
-        .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
-    policy::parse_standing(&document, &interval::read, deadlock_timeout).map(Some)
+    let stored = match policy::stored_name(&document).map_err(Error::Setting)? {
+        Some(name) => Some(stored::for_use(name, &users()?).map_err(|error| match error {
+            Error::UnknownObject { .. } => Error::Setting(
+                Problem::new("$", format!("unknown value {}", quoted(name))).hint(
+                    "Use \"on\", \"off\", the name of a stored policy, or a policy as a JSON object, such as {\"timeout\": \"1 min\"}.",
+                ),
+            ),
+            other => other,
+        })?),
+        None => None,
+    };
+    let base = stored.as_ref().map(|stored| &stored.policy);
+    let policy = policy::parse_standing(&document, base, &interval::read, deadlock_timeout)
+        .map_err(Error::Setting)?;
+    Ok(Some(Standing { policy, stored }))
 }

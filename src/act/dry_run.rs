@@ -11,7 +11,10 @@ use std::collections::{HashMap, HashSet};
 impl Call<'_> {
     pub(super) fn dry_run(&mut self) -> Result<Vec<Row>, Error> {
         let sightings = match self.aim.look(&self.rules)? {
-            Look::InWay { sightings, .. } => sightings,
+            Look::InWay { sightings, .. } => {
+                self.may_be_helped()?;
+                sightings
+            }
             Look::Free => vec![],
         };
         self.watch.look(&sightings);

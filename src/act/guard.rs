@@ -5,12 +5,12 @@ use super::target::Aim;
 use super::{Manner, carry_out};
 use crate::ddl;
 use crate::error::Error;
+use crate::lock::RelationId;
 use crate::needs;
 use crate::pg::event::Ddl;
 use crate::pg::roles::{self, OnlyWith};
 use crate::pg::{catalog, extension};
-use crate::policy::Policy;
-use crate::settings;
+use crate::settings::{self, Standing};
 
 /// Whether DDL is guarded here at all: not that of an extension's script, whose author has not reckoned
 /// with it, nor where an upgrade of the server makes the catalogs anew.
@@ -24,21 +24,32 @@ pub fn applies() -> bool {
 ///
 /// # Errors
 /// As for [`preempt`](super::preempt).
-pub fn before(ddl: Ddl, policy: &Policy) -> Result<(), Error> {
+pub fn before(ddl: Ddl, standing: &Standing) -> Result<(), Error> {
     let Ddl { tag, statement } = ddl;
     if !may_be_run(&statement) {
         // The server will say so, and nobody is to be preempted for that.
         return Ok(());
     }
-    let read = move || needs::statement(&statement);
+    let stored = standing.stored.as_ref();
+    let is_lent = stored.is_some();
+    let read = move || {
+        let mut planned = needs::statement(&statement);
+        if is_lent {
+            // What others own, such as a table that a foreign key references, is left to the statement.
+            planned.retain(|planned| planned.relation.is_none_or(owns));
+        }
+        planned
+    };
     let statement = Statement::new(tag, Box::new(read))?;
     if statement.plan().is_empty() {
         return Ok(());
     }
+    // Whether these may use a stored policy was asked when it was found.
     let _rights = OnlyWith::roles(&who_has_set_it()?);
     carry_out(
         Aim::Statement(statement.named_by_relation()),
-        policy,
+        &standing.policy,
+        stored,
         Manner::Guard,
     )
     .map(|_| ())
@@ -56,10 +67,14 @@ fn may_be_run(statement: &ddl::Statement) -> bool {
         })
 }
 
+fn owns(relation: RelationId) -> bool {
+    catalog::relation(relation).is_some() && roles::owns(relation)
+}
+
 /// Whose policy it is, beside the current role's: in a SECURITY DEFINER function that of whoever calls it; and that
 /// of the database's owner where he has set it for everybody in the database. Neither is to signal
 /// through it whom he could not signal himself.
-fn who_has_set_it() -> Result<Vec<u32>, Error> {
+pub fn who_has_set_it() -> Result<Vec<u32>, Error> {
     let mut roles = vec![roles::outer()];
     // An owner who is a superuser needs no asking.
     let owner = roles::owner_of_database().filter(|owner| !roles::is_superuser(*owner));

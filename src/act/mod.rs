@@ -5,6 +5,7 @@ mod deadlock;
 mod dry_run;
 pub mod guard;
 mod judge;
+mod owned;
 mod progress;
 mod signal;
 mod statement;
@@ -17,12 +18,14 @@ use crate::decide::{Act, Await, Decision, Stance, Step};
 use crate::error::Error;
 use crate::lock::Need;
 use crate::pg::memory::Scratch;
+use crate::pg::roles::Lent;
 use crate::pg::shown::Shown;
 use crate::pg::wait;
 use crate::policy::{OnTimeout, Policy, Request};
 use crate::report::{self, Row};
 use crate::rules::Rules;
 use crate::session::{Identity, Process};
+use crate::stored::Stored;
 use crate::survey::{self, Sighting};
 use progress::{Finish, Progress};
 use std::collections::HashMap;
@@ -46,14 +49,18 @@ const SOON: Duration = Duration::from_millis(1);
 /// 55P03 when it could not be made free in time, or only with more victims than `max_victims`;
 /// those of the target's names; 42501 and 55000 for a lock that this role, or nobody here, could
 /// take; and whatever interrupts a wait.
-pub fn preempt(request: &Request, keeps_locks: bool) -> Result<Vec<Row>, Error> {
+pub fn preempt(
+    request: &Request,
+    stored: Option<&Stored>,
+    keeps_locks: bool,
+) -> Result<Vec<Row>, Error> {
     let aim = Aim::new(&request.target)?;
     progress::begin_with(&aim);
     let manner = match keeps_locks {
         true => Manner::Call,
         false => Manner::CallByItself,
     };
-    carry_out(aim, &request.policy, manner)
+    carry_out(aim, &request.policy, stored, manner)
 }
 
 /// How it has come to be.
@@ -67,7 +74,18 @@ enum Manner {
     Guard,
 }
 
-fn carry_out(aim: Aim, policy: &Policy, manner: Manner) -> Result<Vec<Row>, Error> {
+/// `stored`: the policy that `policy` was narrowed from, with whose owner's rights sessions are judged
+/// and signalled.
+fn carry_out(
+    aim: Aim,
+    policy: &Policy,
+    stored: Option<&Stored>,
+    manner: Manner,
+) -> Result<Vec<Row>, Error> {
+    let _lent = stored.map(|stored| Lent::by(stored.owner));
+    if stored.is_some() {
+        aim.must_be_owned()?;
+    }
     let keeps_locks = manner != Manner::CallByItself;
     let is_lockable = policy.take_lock && aim.is_lockable();
     let takes = is_lockable && keeps_locks;
@@ -76,6 +94,7 @@ fn carry_out(aim: Aim, policy: &Policy, manner: Manner) -> Result<Vec<Row>, Erro
     }
     let mut call = Call {
         policy,
+        stored,
         aim,
         takes,
         watch: Watch::default(),
@@ -98,6 +117,7 @@ fn carry_out(aim: Aim, policy: &Policy, manner: Manner) -> Result<Vec<Row>, Erro
 
 struct Call<'a> {
     policy: &'a Policy,
+    stored: Option<&'a Stored>,
     aim: Aim,
     /// The lock is to be held in the end, not only free.
     takes: bool,
@@ -148,6 +168,7 @@ impl Call<'_> {
                 break End::Free;
             };
             if is_new_wait {
+                self.may_be_helped()?;
                 self.watch.begin_anew();
             }
             self.watch.look(&sightings);
@@ -282,6 +303,14 @@ impl Call<'_> {
             None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
+    }
+
+    /// Whether the stored policy is lent for what the session waits for that is helped.
+    fn may_be_helped(&self) -> Result<(), Error> {
+        match self.stored {
+            Some(_) => self.aim.must_be_owned(),
+            None => Ok(()),
+        }
     }
 
     /// Takes in that nobody is waited for any more.

@@ -67,6 +67,12 @@ impl Track {
     fn class(&self) -> Class {
         self.judgement.class_for(self.session.rights)
     }
+
+    /// The class that the caller's own additions to a stored policy are held against.
+    fn class_to_caller(&self) -> Class {
+        let rights = self.session.rights.of_caller_alone();
+        self.judgement.class_for(rights)
+    }
 }
 
 impl Watch {
@@ -277,6 +283,7 @@ impl Watch {
         Standing {
             session: &track.session,
             class: track.class(),
+            class_to_caller: track.class_to_caller(),
             age: self.age(track),
             hold: track.hold,
             from_start: track.from_start,

@@ -27,6 +27,7 @@ impl Member {
         Standing {
             session: &self.session,
             class: self.class,
+            class_to_caller: self.class,
             age: self.age,
             hold: self.hold,
             from_start: self.from_start,
@@ -88,7 +89,11 @@ fn crowds() -> impl Strategy<Value = Vec<Member>> {
                     let (class, age, hold, from_start, sent) = basics;
                     let pid = i as i32 + 1;
                     let mut session = application(pid);
-                    session.rights = Rights { see, signal };
+                    session.rights = Rights {
+                        see,
+                        judge: see,
+                        signal,
+                    };
                     if idle {
                         session.state = Some(State::IdleInTransaction);
                     }
@@ -150,6 +155,7 @@ fn is_named(member: &Member, list: &Selectors) -> bool {
         session: &member.session,
         class: member.class,
         age: member.age,
+        rights: member.session.rights,
     };
     list.verdict(given) == Verdict::Yes
 }

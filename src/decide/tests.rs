@@ -23,6 +23,7 @@ pub(super) fn policy() -> Policy {
             Class::Analyze,
         ]),
         spare: Selectors::classes(&[Class::AutovacuumWraparound]),
+        spare_too: Selectors::default(),
         signal: Signal::Escalate,
         grace: 2 * SECOND,
         timeout: 30 * SECOND,
@@ -32,6 +33,7 @@ pub(super) fn policy() -> Policy {
         max_victims: None,
         dry_run: false,
         on_timeout: OnTimeout::Error,
+        label: None,
     }
 }
 
@@ -39,6 +41,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
     Standing {
         session,
         class,
+        class_to_caller: class,
         age,
         hold: Hold::Granted,
         from_start: true,

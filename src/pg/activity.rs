@@ -94,6 +94,7 @@ fn of_prepared(identity: Identity, prepared: prepared::Prepared) -> Session {
         // pg_prepared_xacts shows all of this to everybody.
         rights: Rights {
             see: true,
+            judge: true,
             signal: false,
         },
     }
@@ -144,6 +145,7 @@ unsafe fn read(identity: Identity, status: &pg_sys::PgBackendStatus) -> Option<S
         query_is_whole: is_whole(status),
         rights: Rights {
             see: roles::may_see(role),
+            judge: roles::may_judge(role),
             signal: roles::may_signal(facts.role.unwrap_or(0), kind == Process::AutovacuumWorker),
         },
     })

@@ -34,6 +34,22 @@ pub struct Relation {
     pub is_catalog: bool,
 }
 
+/// Who owns the tables, indexes and so on of users in this database, each once.
+pub fn owners_of_user_relations() -> Vec<u32> {
+    const BY_OID: Index = Index {
+        catalog: 1259,
+        index: 2662,
+    };
+    let all = rows(BY_OID, &[], ["oid", "relowner"]).into_iter();
+    let mut owners: Vec<u32> = all
+        .filter(|[relation, _]| *relation as u32 >= pg_sys::FirstNormalObjectId)
+        .map(|[_, owner]| owner as u32)
+        .collect();
+    owners.sort_unstable();
+    owners.dedup();
+    owners
+}
+
 /// How large a relation was when it was last vacuumed, analysed or indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {

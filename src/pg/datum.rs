@@ -30,6 +30,20 @@ impl IntoDatum for Text {
     }
 }
 
+impl FromDatum for Text {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Text> {
+        // SAFETY: a datum of type text, as the caller promises; the copy is a C string.
+        (!is_null).then(|| unsafe {
+            let copy = pg_sys::text_to_cstring(datum.cast_mut_ptr());
+            Text(text::from_server(copy).unwrap_or_default())
+        })
+    }
+}
+
 /// A result of type `name`, in the database's encoding.
 #[derive(Clone, Debug)]
 pub struct Name(pub String);
@@ -104,6 +118,15 @@ pub fn text(argument: &AnyElement) -> String {
     unsafe {
         let text = pg_sys::text_to_cstring(argument.datum().cast_mut_ptr());
         text::from_server(text).unwrap_or_default()
+    }
+}
+
+/// The text of a `name` argument.
+pub fn name(argument: &AnyElement) -> String {
+    // SAFETY: the SQL declaration gives the argument the type name, which ends with a zero byte.
+    unsafe {
+        let name: *const pg_sys::NameData = argument.datum().cast_mut_ptr::<pg_sys::NameData>();
+        text::from_server((*name).data.as_ptr()).unwrap_or_default()
     }
 }
 

@@ -26,6 +26,7 @@ pub mod parser;
 pub mod prepared;
 pub mod process;
 mod progress;
+pub mod raised;
 pub mod roles;
 mod scan;
 pub mod settings;

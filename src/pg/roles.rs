@@ -5,7 +5,8 @@ use super::scan::{Index, rows};
 use super::{compat, text};
 use crate::lock::{LockMode, RelationId};
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
 
 /// The name of a role; none if it has been dropped.
 pub fn name(role: u32) -> Option<String> {
@@ -16,6 +17,25 @@ pub fn name(role: u32) -> Option<String> {
 thread_local! {
     /// Roles that must be allowed what the current one is.
     static TOO: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(vec![]) };
+    /// The owner of the stored policy that is being carried out.
+    static LENDER: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
+}
+
+/// While there is one, sessions are judged and signalled with the rights of that role, and of no other.
+/// Nothing else is: the session's own role stays what it is, so that there is nothing to put back.
+pub struct Lent(());
+
+impl Lent {
+    pub fn by(owner: u32) -> Lent {
+        LENDER.set(Some(pg_sys::Oid::from_u32(owner)));
+        Lent(())
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        LENDER.set(None);
+    }
 }
 
 /// While there is one, others' sessions may be seen and signalled only as far as these roles may too.
@@ -70,10 +90,28 @@ pub fn is_superuser(role: u32) -> bool {
     unsafe { pg_sys::superuser_arg(pg_sys::Oid::from_u32(role)) }
 }
 
-/// The name of the role that statements run as.
-pub fn current() -> Option<String> {
+/// The role that statements run as.
+pub fn current_id() -> u32 {
     // SAFETY: a number of this session.
-    name(unsafe { pg_sys::GetUserId() }.to_u32())
+    unsafe { pg_sys::GetUserId() }.to_u32()
+}
+
+/// Its name.
+pub fn current() -> Option<String> {
+    name(current_id())
+}
+
+/// The role of that name.
+pub fn by_name(name: &str) -> Option<u32> {
+    let name = CString::new(text::to_server(name)).ok()?;
+    // SAFETY: a catalog look-up, which answers zero where `missing_ok` and there is none.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != pg_sys::InvalidOid).then(|| role.to_u32())
+}
+
+/// Whether one role has all rights of another: it is that, a member of it, or a superuser.
+pub fn has_rights_of(member: u32, role: u32) -> bool {
+    has_privileges_of(pg_sys::Oid::from_u32(member), pg_sys::Oid::from_u32(role))
 }
 
 /// The name of the role that they run as once it is reset.
@@ -82,19 +120,38 @@ pub fn session() -> Option<String> {
     name(unsafe { pg_sys::GetSessionUserId() }.to_u32())
 }
 
-/// Whether `pg_stat_activity` shows the current role a session of that role in full
-/// (`HAS_PGSTAT_PERMISSIONS` in `pgstatfuncs.c`). No role: a process of the server itself.
-pub fn may_see(role: Option<u32>) -> bool {
-    let role = role.map_or(pg_sys::InvalidOid, pg_sys::Oid::from_u32);
-    all(|who| has_privileges_of(who, READ_ALL_STATS) || has_privileges_of(who, role))
+/// The same of the role with whose rights sessions are judged and signalled.
+fn all_judging(is_allowed: impl Fn(pg_sys::Oid) -> bool) -> bool {
+    match LENDER.get() {
+        Some(owner) => is_allowed(owner),
+        None => all(is_allowed),
+    }
 }
 
-/// Whether core would let the current role signal a session of that role (0: of none), by
-/// `pg_signal_backend` in `signalfuncs.c`.
+/// Whether `pg_stat_activity` shows the current role a session of that role in full. No role: a
+/// process of the server itself.
+pub fn may_see(role: Option<u32>) -> bool {
+    all(|who| sees(who, role))
+}
+
+/// The same of the role with whose rights sessions are judged: the owner of the stored policy, if it is
+/// one that is carried out.
+pub fn may_judge(role: Option<u32>) -> bool {
+    all_judging(|who| sees(who, role))
+}
+
+/// `HAS_PGSTAT_PERMISSIONS` in `pgstatfuncs.c`.
+fn sees(who: pg_sys::Oid, role: Option<u32>) -> bool {
+    let role = role.map_or(pg_sys::InvalidOid, pg_sys::Oid::from_u32);
+    has_privileges_of(who, READ_ALL_STATS) || has_privileges_of(who, role)
+}
+
+/// Whether core would let the current role, or else the owner of the stored policy that is carried
+/// out, signal a session of that role (0: of none), by `pg_signal_backend` in `signalfuncs.c`.
 pub fn may_signal(role: u32, is_autovacuum_worker: bool) -> bool {
     let is_protected = role == 0 || is_superuser(role);
     let role = pg_sys::Oid::from_u32(role);
-    all(|who| {
+    all_judging(|who| {
         if is_superuser(who.to_u32()) {
             return true;
         }

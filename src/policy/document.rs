@@ -112,6 +112,12 @@ impl<'a> Object<'a> {
         })
     }
 
+    /// One that is none of these keys.
+    pub fn other_than(&self, keys: &[&str]) -> Option<Node<'a>> {
+        let key = self.map.keys().find(|key| !keys.contains(&key.as_str()))?;
+        self.get(key)
+    }
+
     /// Refuses keys other than these.
     pub fn only(&self, valid: &[&str]) -> Result<(), Problem> {
         match self.map.keys().find(|key| !valid.contains(&key.as_str())) {

@@ -2,11 +2,13 @@
 //! [`parse`]'s; what follows from it for a situation is decided in `decide`.
 
 mod document;
+mod narrow;
 mod parse;
 mod problem;
 mod selector;
 
-pub use parse::{parse, parse_standing};
+pub use narrow::stored_name;
+pub use parse::{parse, parse_standing, parse_stored};
 pub use problem::{Problem, quoted};
 pub use selector::{Given, Selectors, Verdict};
 
@@ -27,6 +29,8 @@ pub struct Policy {
     pub preempt: Selectors,
     /// Who never is; wins over `preempt`.
     pub spare: Selectors,
+    /// Who is not either, as the caller of a stored policy wants it: told by what he may see himself.
+    pub spare_too: Selectors,
     pub signal: Signal,
     /// How long a cancelled session has to let go before it is terminated.
     pub grace: Duration,
@@ -44,6 +48,8 @@ pub struct Policy {
     /// Say what would be done; signal nothing.
     pub dry_run: bool,
     pub on_timeout: OnTimeout,
+    /// A deployment's or migration's name, for the trail.
+    pub label: Option<String>,
 }
 
 /// What the way is made free for.

@@ -1,6 +1,7 @@
 //! JSON to [`Policy`]: keys, types, bounds, defaults. A new key is read here.
 
 use super::document::{Node, Object};
+use super::narrow::narrow;
 use super::problem::{Problem, quoted};
 use super::selector::{Rule, Selector, Selectors};
 use super::{OnTimeout, Policy, Request, Signal, Target};
@@ -14,9 +15,13 @@ use std::time::Duration;
 pub type ReadInterval<'a> = &'a dyn Fn(&str) -> Result<Duration, String>;
 
 /// What a single call is for, and what goes with that alone.
-const CALL_KEYS: [&str; 5] = ["relations", "statement", "pid", "mode", "dry_run"];
+const TARGET_KEYS: [&str; 4] = ["relations", "statement", "pid", "mode"];
+const DRY_RUN: &str = "dry_run";
 
-const STANDING_KEYS: [&str; 10] = [
+/// The stored policy to start from.
+pub(super) const STORED: &str = "policy";
+
+const STANDING_KEYS: [&str; 11] = [
     "preempt",
     "spare",
     "signal",
@@ -27,6 +32,7 @@ const STANDING_KEYS: [&str; 10] = [
     "max_stall",
     "max_victims",
     "on_timeout",
+    "label",
 ];
 
 const RULE_KEYS: [&str; 8] = [
@@ -59,27 +65,38 @@ const LONGEST_WAIT: Duration = Duration::from_secs(7 * DAY.as_secs());
 /// The longest age that a rule may ask for.
 const LONGEST_AGE: Duration = Duration::from_secs(36_525 * DAY.as_secs());
 
+/// The longest `label`, in characters.
+const LONGEST_LABEL: usize = 200;
+
 /// The longest pattern, in characters, and the most entries in `preempt` and `spare` each: matching
 /// is not interrupted, and no name and hardly any query is longer.
 const LONGEST_PATTERN: usize = 1_000;
 const MOST_ENTRIES: usize = 100;
 
-/// The call that a document asks for, or the first thing that is wrong with it. `deadlock_timeout`
-/// is the server's setting: a queue must be left before anybody looks for a deadlock in it.
+/// The call that a document asks for, or the first thing that is wrong with it. `stored`: the policy
+/// that it names and may only narrow. `deadlock_timeout` is the server's setting: a queue must be left
+/// before anybody looks for a deadlock in it.
 ///
 /// # Errors
 /// A [`Problem`] with the path of the offending value.
 pub fn parse(
     document: &Value,
+    stored: Option<&Policy>,
     interval: ReadInterval<'_>,
     deadlock_timeout: Duration,
 ) -> Result<Request, Problem> {
     let object = Node::root(document).object()?;
-    let keys: Vec<&str> = CALL_KEYS.into_iter().chain(STANDING_KEYS).collect();
+    let keys = TARGET_KEYS.into_iter().chain([STORED, DRY_RUN]);
+    let keys: Vec<&str> = keys.chain(STANDING_KEYS).collect();
     object.only(&keys)?;
+    let target = target(&object)?;
+    let policy = policy(&object, interval, deadlock_timeout)?;
     Ok(Request {
-        target: target(&object)?,
-        policy: policy(&object, interval, deadlock_timeout)?,
+        target,
+        policy: match stored {
+            Some(stored) => narrow(&object, policy, stored)?,
+            None => policy,
+        },
     })
 }
 
@@ -89,16 +106,48 @@ pub fn parse(
 /// As for [`parse`].
 pub fn parse_standing(
     document: &Value,
+    stored: Option<&Policy>,
     interval: ReadInterval<'_>,
     deadlock_timeout: Duration,
 ) -> Result<Policy, Problem> {
     let object = Node::root(document).object()?;
-    if let Some(node) = CALL_KEYS.iter().find_map(|key| object.get(key)) {
+    let mut call_keys = TARGET_KEYS.iter().chain([&DRY_RUN]);
+    if let Some(node) = call_keys.find_map(|key| object.get(key)) {
         return Err(node
             .problem("this key belongs to a single call")
             .hint("In guard mode each DDL statement is the target, and is carried out."));
     }
-    object.only(&STANDING_KEYS)?;
+    let keys: Vec<&str> = [STORED].into_iter().chain(STANDING_KEYS).collect();
+    object.only(&keys)?;
+    let policy = policy(&object, interval, deadlock_timeout)?;
+    match stored {
+        Some(stored) => narrow(&object, policy, stored),
+        None => Ok(policy),
+    }
+}
+
+/// A policy to be stored: without a target, and not in terms of another one.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_stored(
+    document: &Value,
+    interval: ReadInterval<'_>,
+    deadlock_timeout: Duration,
+) -> Result<Policy, Problem> {
+    let object = Node::root(document).object()?;
+    if let Some(node) = TARGET_KEYS.iter().find_map(|key| object.get(key)) {
+        return Err(node
+            .problem("this key belongs to a single call")
+            .hint("A stored policy has no target: each call names its own."));
+    }
+    if let Some(node) = object.get(STORED) {
+        return Err(node
+            .problem("a stored policy does not start from another one")
+            .hint("Write out what it shall say."));
+    }
+    let keys: Vec<&str> = [DRY_RUN].into_iter().chain(STANDING_KEYS).collect();
+    object.only(&keys)?;
     policy(&object, interval, deadlock_timeout)
 }
 
@@ -117,6 +166,7 @@ fn policy(
             .map(|n| selectors(&n, interval))
             .transpose()?
             .unwrap_or_else(|| Selectors::classes(&DEFAULT_SPARE)),
+        spare_too: Selectors::default(),
         signal: get("signal")
             .map(|n| {
                 n.word(&[
@@ -158,7 +208,19 @@ fn policy(
             .map(|n| n.word(&[("error", OnTimeout::Error), ("report", OnTimeout::Report)]))
             .transpose()?
             .unwrap_or(OnTimeout::Error),
+        label: get("label").map(|n| label(&n)).transpose()?,
     })
+}
+
+fn label(node: &Node<'_>) -> Result<String, Problem> {
+    let label = node.string()?;
+    let length = label.chars().count();
+    match length <= LONGEST_LABEL {
+        true => Ok(label.to_owned()),
+        false => Err(node.problem(format!(
+            "a label of {length} characters is longer than the {LONGEST_LABEL} that are allowed"
+        ))),
+    }
 }
 
 fn target(object: &Object<'_>) -> Result<Target, Problem> {
@@ -389,7 +451,7 @@ fn length(
     Ok(length)
 }
 
-fn in_words(length: Duration) -> String {
+pub(super) fn in_words(length: Duration) -> String {
     match length {
         d if d.is_zero() => "0s".into(),
         d if d >= DAY => format!("{} days", d.as_secs() / DAY.as_secs()),

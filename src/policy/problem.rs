@@ -2,7 +2,7 @@
 
 use crate::nearest::nearest;
 
-/// A refusal of a document: SQLSTATE 22023.
+/// A refusal of a document: SQLSTATE 22023, or 42501 where a stored policy does not allow so much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where, as an SQL/JSON path: `$.preempt[2].older_than`.
@@ -11,6 +11,8 @@ pub struct Problem {
     pub message: String,
     /// What to write instead; a whole sentence.
     pub hint: Option<String>,
+    /// It would be fine, were it not for the stored policy.
+    pub is_too_wide: bool,
 }
 
 impl Problem {
@@ -19,6 +21,15 @@ impl Problem {
             path: path.into(),
             message: message.into(),
             hint: None,
+            is_too_wide: false,
+        }
+    }
+
+    /// The same for what only the stored policy does not allow.
+    pub fn too_wide(self) -> Problem {
+        Problem {
+            is_too_wide: true,
+            ..self
         }
     }
 

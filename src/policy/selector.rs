@@ -1,7 +1,7 @@
 //! Whom `preempt` and `spare` name: classes, and rules over names, query and age.
 
 use crate::pattern::Pattern;
-use crate::session::{Class, Session};
+use crate::session::{Class, Rights, Session};
 use std::time::Duration;
 
 /// One entry of `preempt` or `spare`.
@@ -42,6 +42,8 @@ pub struct Given<'a> {
     pub class: Class,
     /// The age of its transaction.
     pub age: Duration,
+    /// What whoever the rules are of may do with it.
+    pub rights: Rights,
 }
 
 impl Given<'_> {
@@ -49,10 +51,10 @@ impl Given<'_> {
     /// `class` is what public facts make of it; whether it is of a class that hidden facts tell
     /// stays open, unless the public class comes first.
     fn is_of(self, class: Class) -> Verdict {
-        let rights = self.session.rights;
+        let rights = self.rights;
         if class == self.class {
             Verdict::Yes
-        } else if !rights.see
+        } else if !rights.judge
             && !rights.signal
             && class.is_told_by_hidden_facts()
             && class < self.class
@@ -84,7 +86,7 @@ impl Rule {
             || self.client_addr.is_some()
             || self.older_than.is_some()
             || self.younger_than.is_some();
-        if class == Verdict::Hidden || asks_hidden && !session.rights.see {
+        if class == Verdict::Hidden || asks_hidden && !given.rights.judge {
             return Verdict::Hidden;
         }
         let hidden = matches(&self.backend_type, &session.backend_type)
@@ -122,7 +124,7 @@ impl Selectors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Rights, fixtures::application};
+    use crate::session::fixtures::application;
 
     fn by_query(pattern: &str) -> Selectors {
         let rule = Rule {
@@ -137,6 +139,7 @@ mod tests {
             session,
             class: Class::Application,
             age: Duration::from_secs(10),
+            rights: session.rights,
         }
     }
 
@@ -162,6 +165,7 @@ mod tests {
         let mut session = application(1);
         session.rights = Rights {
             see: false,
+            judge: false,
             signal: false,
         };
         assert_eq!(
@@ -172,7 +176,7 @@ mod tests {
             by_query("no such").verdict(given(&session)),
             Verdict::Hidden
         );
-        session.rights.see = true;
+        (session.rights.see, session.rights.judge) = (true, true);
         assert_eq!(by_query("SELECT 1").verdict(given(&session)), Verdict::Yes);
         assert_eq!(by_query("no such").verdict(given(&session)), Verdict::No);
     }
@@ -184,6 +188,7 @@ mod tests {
         assert_eq!(idle.verdict(given(&session)), Verdict::No);
         session.rights = Rights {
             see: false,
+            judge: false,
             signal: false,
         };
         assert_eq!(idle.verdict(given(&session)), Verdict::Hidden);

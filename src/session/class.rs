@@ -94,7 +94,7 @@ impl Judgement {
     /// answered by public facts alone: he cannot harm it, and must not learn of it what is hidden
     /// by asking whether a policy would name it.
     pub fn class_for(self, rights: Rights) -> Class {
-        if rights.see || rights.signal {
+        if rights.judge || rights.signal {
             self.class
         } else {
             self.to_strangers
@@ -314,10 +314,12 @@ mod tests {
     fn a_stranger_is_answered_by_public_facts_alone() {
         const STRANGER: Rights = Rights {
             see: false,
+            judge: false,
             signal: false,
         };
         const MAY_SIGNAL: Rights = Rights {
             see: false,
+            judge: false,
             signal: true,
         };
         let mut session = application(1);

@@ -122,13 +122,27 @@ pub enum Process {
     Other,
 }
 
-/// What the calling role may do with a session.
+/// What the calling role may do with a session. A stored policy is held against it, and signals are
+/// sent, with the rights of its owner; what the caller is told goes by the caller's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Whether `pg_stat_activity` would show that role more than the application name.
+    /// Whether `pg_stat_activity` would show the caller more than the application name.
     pub see: bool,
+    /// Whether it would show that to the role with whose rights the session is judged.
+    pub judge: bool,
     /// Whether `pg_cancel_backend` and `pg_terminate_backend` would let that role signal it.
     pub signal: bool,
+}
+
+impl Rights {
+    /// What the caller has by himself where a stored policy lends him more: at most a look.
+    pub fn of_caller_alone(self) -> Rights {
+        Rights {
+            see: self.see,
+            judge: self.see,
+            signal: false,
+        }
+    }
 }
 
 /// A session or a prepared transaction, with the full truth of it, whatever the caller may see.
@@ -253,6 +267,7 @@ pub(crate) mod fixtures {
             query_is_whole: true,
             rights: Rights {
                 see: true,
+                judge: true,
                 signal: true,
             },
         }

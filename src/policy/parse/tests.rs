@@ -28,7 +28,7 @@ fn target_of(document: Value) -> Target {
 }
 
 fn request(document: Value) -> Result<Request, Problem> {
-    parse(&document, &interval, DEADLOCK_TIMEOUT)
+    parse(&document, None, &interval, DEADLOCK_TIMEOUT)
 }
 
 fn refused(document: Value) -> Problem {
@@ -206,7 +206,7 @@ fn refusals_name_the_place_and_the_nearest_word() {
 #[test]
 fn the_default_stall_is_below_any_deadlock_timeout() {
     let document = json!({"relations": ["a"]});
-    let policy = parse(&document, &interval, Duration::from_millis(50))
+    let policy = parse(&document, None, &interval, Duration::from_millis(50))
         .unwrap()
         .policy;
     assert_eq!(policy.max_stall, Duration::from_millis(25));
@@ -246,7 +246,7 @@ fn a_statement_is_a_target_that_knows_its_modes() {
 
 #[test]
 fn a_standing_policy_names_no_target_and_does_what_it_says() {
-    let standing = |document| parse_standing(&document, &interval, DEADLOCK_TIMEOUT);
+    let standing = |document| parse_standing(&document, None, &interval, DEADLOCK_TIMEOUT);
     let policy = standing(json!({"timeout": "5s", "preempt": ["backup"]})).unwrap();
     assert_eq!(policy.timeout, Duration::from_secs(5));
     assert!(standing(json!({})).is_ok());

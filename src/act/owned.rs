@@ -1,0 +1,65 @@
+//! What a stored policy is lent for: relations of the role that calls.
+
+use super::target::Aim;
+use crate::error::Error;
+use crate::lock::RelationId;
+use crate::pg::{catalog, roles};
+
+impl Aim {
+    /// Refuses a target that the current role does not own, as who runs such DDL must. Of a session
+    /// that waits, what it waits for counts, once that is known.
+    ///
+    /// # Errors
+    /// 42501.
+    pub fn must_be_owned(&self) -> Result<(), Error> {
+        match self {
+            Aim::Relations { relations, .. } => all(relations.iter().copied()),
+            Aim::Statement(statement) => all(statement.plan().needs.iter().map(|n| n.relation)),
+            Aim::All { .. } => {
+                let me = roles::current_id();
+                let others = catalog::owners_of_user_relations();
+                match others
+                    .iter()
+                    .find(|owner| !roles::has_rights_of(me, **owner))
+                {
+                    None => Ok(()),
+                    Some(owner) => Err(refused(format!(
+                        "there are relations of role \"{}\"",
+                        roles::name(*owner).unwrap_or_default()
+                    ))),
+                }
+            }
+            Aim::Waiter {
+                wait: Some(wait), ..
+            } => match wait.tag.as_relation() {
+                Some((database, relation)) if database == catalog::database() => {
+                    all([relation].into_iter())
+                }
+                _ => Err(refused(format!(
+                    "{self} is not a lock on a relation of this role"
+                ))),
+            },
+            Aim::Waiter { wait: None, .. } => Ok(()),
+        }
+    }
+}
+
+fn all(mut relations: impl Iterator<Item = RelationId>) -> Result<(), Error> {
+    let is_others =
+        |relation: &RelationId| catalog::relation(*relation).is_some() && !roles::owns(*relation);
+    match relations.find(is_others) {
+        None => Ok(()),
+        Some(relation) => Err(refused(format!(
+            "must be owner of {}",
+            catalog::name(relation)
+        ))),
+    }
+}
+
+fn refused(why: String) -> Error {
+    Error::NotAllowed {
+        message: format!("not through a stored policy: {why}"),
+        hint: "A stored policy is lent for what the role could run DDL on itself: it must own each relation of the target, or be a member of the owner."
+            .into(),
+    }
+}

@@ -1,0 +1,112 @@
+//! A call through a stored policy: what it may set, and that it only narrows.
+
+use super::Policy;
+use super::document::{Node, Object};
+use super::parse::{STORED, in_words};
+use super::problem::{Problem, quoted};
+use super::selector::Selectors;
+use serde_json::Value;
+use std::time::Duration;
+
+/// What a call says beside the stored policy's name: its target, and what makes it do less.
+const MAY_SET: [&str; 12] = [
+    "relations",
+    "statement",
+    "pid",
+    "mode",
+    STORED,
+    "label",
+    "timeout",
+    "grace",
+    "max_stall",
+    "max_victims",
+    "spare",
+    "dry_run",
+];
+
+/// The name of the stored policy that a document starts from, if it does.
+///
+/// # Errors
+/// A [`Problem`] where it is no name, or the document no object.
+pub fn stored_name(document: &Value) -> Result<Option<&str>, Problem> {
+    let name = Node::root(document).object()?.get(STORED);
+    name.map(|node| node.string()).transpose()
+}
+
+/// `given`, which was read from `object` by itself, on top of `stored`.
+///
+/// # Errors
+/// A [`Problem`] that is too wide, for what the stored policy does not say or allow.
+pub(super) fn narrow(
+    object: &Object<'_>,
+    given: Policy,
+    stored: &Policy,
+) -> Result<Policy, Problem> {
+    if let Some(node) = object.other_than(&MAY_SET) {
+        return Err(node
+            .problem("this is for the stored policy to say")
+            .hint(
+                "A call through a stored policy may set the target, lower timeout, grace, max_stall and max_victims, \
+                 add to spare, turn dry_run on, and give a label where the policy has none.",
+            )
+            .too_wide());
+    }
+    let lower = |key: &str, given: Duration, stored: Duration| match object.get(key) {
+        None => Ok(stored),
+        Some(_) if given <= stored => Ok(given),
+        Some(node) => Err(node
+            .problem(format!(
+                "{key} may only be lowered, and the stored policy says {}",
+                in_words(stored)
+            ))
+            .too_wide()),
+    };
+    let max_victims = match (object.get("max_victims"), stored.max_victims) {
+        (None, stored) => stored,
+        (Some(_), None) => given.max_victims,
+        (Some(_), Some(most)) if given.max_victims <= Some(most) => given.max_victims,
+        (Some(node), Some(most)) => {
+            return Err(node
+                .problem(format!(
+                    "max_victims may only be lowered, and the stored policy says {most}"
+                ))
+                .too_wide());
+        }
+    };
+    if let Some(node) = object
+        .get("dry_run")
+        .filter(|_| stored.dry_run && !given.dry_run)
+    {
+        return Err(node
+            .problem("dry_run may only be turned on, and the stored policy has it on")
+            .too_wide());
+    }
+    let label = match (object.get("label"), &stored.label) {
+        (Some(node), Some(label)) if given.label.as_ref() != Some(label) => {
+            return Err(node
+                .problem(format!(
+                    "the stored policy has a label already, {}",
+                    quoted(label)
+                ))
+                .too_wide());
+        }
+        (_, Some(label)) => Some(label.clone()),
+        (_, None) => given.label,
+    };
+    Ok(Policy {
+        spare_too: match object.get("spare") {
+            Some(_) => given.spare,
+            None => Selectors::default(),
+        },
+        timeout: lower("timeout", given.timeout, stored.timeout)?,
+        grace: lower("grace", given.grace, stored.grace)?,
+        max_stall: lower("max_stall", given.max_stall, stored.max_stall)?,
+        max_victims,
+        dry_run: stored.dry_run || given.dry_run,
+        label,
+        ..stored.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+//! Stored policies: keeping them, lending them, and finding the one that a call starts from. What a
+//! policy says is `policy`'s to judge.
+
+use crate::error::Error;
+use crate::nearest::nearest;
+use crate::pg::datum::Text;
+use crate::pg::{interval, raised, roles, wait};
+use crate::policy::{self, Policy, Problem, quoted};
+use crate::report;
+use crate::tables;
+use pgrx::prelude::*;
+
+/// The longest name, in bytes: that of any name in PostgreSQL.
+const LONGEST_NAME: usize = 63;
+
+/// A stored policy, and whose rights it lends.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub name: String,
+    /// The role that stored it.
+    pub owner: u32,
+    pub policy: Policy,
+}
+
+/// What its row says.
+struct Entry {
+    owner: u32,
+    policy: String,
+    loans: Vec<u32>,
+}
+
+/// The stored policy of that name, for these roles to use.
+///
+/// # Errors
+/// 42704 where there is none; 42501 where one of the roles may not use it, or its owner has been
+/// dropped; 22023 where what is stored is no policy any more; 55P03 while its table is locked.
+pub fn for_use(name: &str, users: &[u32]) -> Result<Stored, Error> {
+    let entry = find(name)?;
+    let refused = |role: u32| Error::NotAllowed {
+        message: format!("permission denied for stored policy {}", quoted(name)),
+        hint: format!(
+            "Its owner can lend it: SELECT lockguard.lend_policy({}, {});",
+            report::literal(name),
+            report::literal(&roles::name(role).unwrap_or_default())
+        ),
+    };
+    for user in users {
+        let may_use = roles::has_rights_of(*user, entry.owner)
+            || entry
+                .loans
+                .iter()
+                .any(|role| roles::has_rights_of(*user, *role));
+        if !may_use {
+            return Err(refused(*user));
+        }
+    }
+    if roles::name(entry.owner).is_none() {
+        return Err(Error::NotAllowed {
+            message: format!(
+                "the owner of stored policy {} has been dropped",
+                quoted(name)
+            ),
+            hint: "It lends nobody's rights any more. Have the database's owner store it anew."
+                .into(),
+        });
+    }
+    Ok(Stored {
+        name: name.to_owned(),
+        owner: entry.owner,
+        policy: read(&entry.policy)?,
+    })
+}
+
+fn read(document: &str) -> Result<Policy, Problem> {
+    let document = serde_json::from_str(document)
+        .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
+    policy::parse_stored(&document, &interval::read, wait::deadlock_timeout())
+}
+
+/// Stores a policy, or replaces one that the current role may.
+///
+/// # Errors
+/// 22023 for what is no policy, or no name for one; 42501 for who is not of the database's owner, or
+/// not of the one that stored it before.
+pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), Error> {
+    may_store()?;
+    check_name(name)?;
+    read(document)?;
+    let owner = match find(name) {
+        // Whose rights it lends is not to change behind the back of who lent it.
+        Ok(entry) if roles::name(entry.owner).is_some() => {
+            must_own(name, &entry)?;
+            entry.owner
+        }
+        // A dropped role's loans were that role's to give.
+        Ok(_) => {
+            run(
+                "DELETE FROM lockguard.policy_loans WHERE policy OPERATOR(pg_catalog.=) $1",
+                &[text(name)],
+            )?;
+            roles::current_id()
+        }
+        Err(Error::UnknownObject { .. }) => roles::current_id(),
+        Err(other) => return Err(other),
+    };
+    forget_dropped()?;
+    run(
+        "INSERT INTO lockguard.policies AS p (name, owner, policy, comment) \
+         VALUES ($1, $2::pg_catalog.regrole, $3::pg_catalog.jsonb, $4) \
+         ON CONFLICT (name) DO UPDATE \
+         SET owner = excluded.owner, policy = excluded.policy, comment = excluded.comment",
+        &[
+            text(name),
+            role(owner),
+            text(document),
+            comment.map(Text).into(),
+        ],
+    )
+}
+
+/// Drops a stored policy with its loans.
+///
+/// # Errors
+/// 42704 where there is none; 42501 for who is not of its owner.
+pub fn drop(name: &str) -> Result<(), Error> {
+    must_own(name, &find(name)?)?;
+    run(
+        "DELETE FROM lockguard.policies WHERE name OPERATOR(pg_catalog.=) $1",
+        &[text(name)],
+    )
+}
+
+/// Lets a role use a stored policy.
+///
+/// # Errors
+/// 42704 where there is no such policy or role; 42501 for who is not of the policy's owner.
+pub fn lend(name: &str, to: &str) -> Result<(), Error> {
+    must_own(name, &find(name)?)?;
+    let to = existing_role(to)?;
+    forget_dropped()?;
+    run(
+        "INSERT INTO lockguard.policy_loans (policy, role) VALUES ($1, $2::pg_catalog.regrole) \
+         ON CONFLICT DO NOTHING",
+        &[text(name), role(to)],
+    )
+}
+
+/// Takes back a loan.
+///
+/// # Errors
+/// As for [`lend`].
+pub fn revoke(name: &str, from: &str) -> Result<(), Error> {
+    let entry = find(name)?;
+    must_own(name, &entry)?;
+    let from_role = existing_role(from)?;
+    if !entry.loans.contains(&from_role) {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            crate::pg::text::for_message(&format!(
+                "stored policy {} was not lent to role {}",
+                quoted(name),
+                quoted(from)
+            ))
+        );
+    }
+    run(
+        "DELETE FROM lockguard.policy_loans \
+         WHERE policy OPERATOR(pg_catalog.=) $1 AND role OPERATOR(pg_catalog.=) $2",
+        &[text(name), role(from_role)],
+    )
+}
+
+fn find(name: &str) -> Result<Entry, Error> {
+    const FAILS: &str = "Without it no stored policy can be used.";
+    let table = tables::for_reading("policies", FAILS)?;
+    tables::for_reading("policy_loans", FAILS)?;
+    let query = "SELECT p.owner::pg_catalog.oid, p.policy::pg_catalog.text, \
+                        ARRAY(SELECT l.role::pg_catalog.oid FROM lockguard.policy_loans l \
+                              WHERE l.policy OPERATOR(pg_catalog.=) p.name) \
+                 FROM lockguard.policies p WHERE p.name OPERATOR(pg_catalog.=) $1";
+    let found = raised::as_owner_of(table, || {
+        Spi::connect(|client| {
+            let mut found = None;
+            for row in client.select(query, None, &[text(name)])? {
+                found = Some(Entry {
+                    owner: row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32()),
+                    policy: row.get::<Text>(2)?.map_or(String::new(), |text| text.0),
+                    loans: row
+                        .get::<Vec<pg_sys::Oid>>(3)?
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|oid| oid.to_u32())
+                        .collect(),
+                });
+            }
+            Ok::<_, spi::Error>(found)
+        })
+    });
+    match found.map_err(server)? {
+        Some(entry) => Ok(entry),
+        None => Err(Error::UnknownObject {
+            message: format!("stored policy {} does not exist", quoted(name)),
+            hint: Some(like(name)?),
+        }),
+    }
+}
+
+/// Which stored policy was probably meant.
+fn like(name: &str) -> Result<String, Error> {
+    let table = tables::find("policies")?;
+    let names = raised::as_owner_of(table, || {
+        Spi::connect(|client| {
+            let query = "SELECT p.name FROM lockguard.policies p LIMIT 1000";
+            let mut names = vec![];
+            for row in client.select(query, None, &[])? {
+                names.extend(row.get::<Text>(1)?.map(|text| text.0));
+            }
+            Ok::<_, spi::Error>(names)
+        })
+    });
+    let names = names.map_err(server)?;
+    Ok(match nearest(name, names.iter().map(String::as_str)) {
+        Some(known) => format!("Perhaps you meant {}.", quoted(known)),
+        None => "See lockguard.policies for those that there are.".into(),
+    })
+}
+
+fn may_store() -> Result<(), Error> {
+    let owner = roles::owner_of_database();
+    match owner.is_some_and(|owner| roles::has_rights_of(roles::current_id(), owner)) {
+        true => Ok(()),
+        false => Err(Error::NotAllowed {
+            message: "must be owner of the database to store a policy".into(),
+            hint: "The database's owner, its members and superusers store policies and lend them to others."
+                .into(),
+        }),
+    }
+}
+
+fn must_own(name: &str, entry: &Entry) -> Result<(), Error> {
+    match roles::has_rights_of(roles::current_id(), entry.owner) {
+        true => Ok(()),
+        false => Err(Error::NotAllowed {
+            message: format!("must be owner of stored policy {}", quoted(name)),
+            hint: match roles::name(entry.owner) {
+                Some(owner) => format!("Its owner is {}.", quoted(&owner)),
+                None => "Its owner has been dropped: a superuser may drop it.".into(),
+            },
+        }),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let refused = |message: &str| {
+        Err(Error::Argument {
+            message: message.into(),
+            hint: Some("Use a short word, such as \"nightly-backups\".".into()),
+        })
+    };
+    let reserved = ["on", "off"].iter().any(|w| name.eq_ignore_ascii_case(w));
+    match () {
+        () if name.trim().is_empty() => refused("the name of a stored policy must not be empty"),
+        () if name.trim() != name || reserved || name.starts_with('{') => refused(
+            "the name of a stored policy must not be \"on\" or \"off\", nor begin with \"{\", nor begin or end with white space",
+        ),
+        () if name.len() > LONGEST_NAME => {
+            refused("the name of a stored policy must not be longer than 63 bytes")
+        }
+        () => Ok(()),
+    }
+}
+
+fn existing_role(name: &str) -> Result<u32, Error> {
+    roles::by_name(name).ok_or_else(|| Error::UnknownObject {
+        message: format!("role {} does not exist", quoted(name)),
+        hint: None,
+    })
+}
+
+/// Loans to roles that have been dropped are nobody's.
+fn forget_dropped() -> Result<(), Error> {
+    run(
+        "DELETE FROM lockguard.policy_loans l \
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles r \
+                           WHERE r.oid OPERATOR(pg_catalog.=) l.role)",
+        &[],
+    )
+}
+
+/// Changes one of the tables, as their owner.
+fn run(query: &str, arguments: &[pgrx::datum::DatumWithOid<'_>]) -> Result<(), Error> {
+    let table = tables::find("policies")?;
+    raised::as_owner_of(table, || Spi::run_with_args(query, arguments)).map_err(server)
+}
+
+fn text(value: &str) -> pgrx::datum::DatumWithOid<'static> {
+    Text(value.to_owned()).into()
+}
+
+fn role(role: u32) -> pgrx::datum::DatumWithOid<'static> {
+    pg_sys::Oid::from_u32(role).into()
+}
+
+fn server(error: spi::Error) -> Error {
+    Error::Server(error.to_string())
+}

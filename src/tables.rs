@@ -1,0 +1,35 @@
+//! The extension's own tables, read without ever waiting for anybody.
+
+use crate::error::Error;
+use crate::lock::RelationId;
+use crate::pg::{catalog, take};
+
+/// The table of that name in the extension's schema.
+///
+/// # Errors
+/// 42P01 where there is none.
+pub fn find(name: &str) -> Result<RelationId, Error> {
+    catalog::resolve_parts(Some("lockguard"), name).ok_or_else(|| Error::UnknownRelation {
+        message: format!("table lockguard.{name} does not exist"),
+        detail: None,
+        hint: Some("Is the extension lockguard created in this database?".into()),
+    })
+}
+
+/// The same, locked for reading. `what_fails` without it, as a sentence.
+///
+/// # Errors
+/// And 55P03 where somebody holds it in ACCESS EXCLUSIVE mode.
+pub fn for_reading(name: &str, what_fails: &str) -> Result<RelationId, Error> {
+    let table = find(name)?;
+    if take::try_lock_for_reading(table) {
+        return Ok(table);
+    }
+    Err(Error::NotFree {
+        message: format!("lockguard.{name} is locked"),
+        detail: what_fails.into(),
+        hint: format!(
+            "See who holds it with: SELECT * FROM pg_locks WHERE relation = 'lockguard.{name}'::regclass AND mode = 'AccessExclusiveLock';"
+        ),
+    })
+}
