@@ -1,6 +1,7 @@
 //! The SQL functions: arguments in, rows out. Their declarations are in `sql/functions.sql`.
 
 use crate::act;
+use crate::audit;
 use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs::{self, Effect};
@@ -273,6 +274,12 @@ fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
         let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
         stored::revoke(&name, &role)
     }));
+}
+
+/// `lockguard.settle(id bigint)`
+#[pg_extern(sql = false)]
+fn settle(id: Option<i64>) {
+    or_raise(id.ok_or(Error::Null("id")).and_then(audit::settle));
 }
 
 /// `lockguard.protect_builtin_rules()`, the trigger on `lockguard.maintenance_rules`.

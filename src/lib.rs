@@ -34,6 +34,7 @@ mod undo;
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
+    pg::handover::define(audit::write_rows);
 }
 
 pgrx::extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
@@ -48,5 +49,6 @@ pgrx::extension_sql_file!(
     name = "functions",
     requires = ["policies"]
 );
-pgrx::extension_sql_file!("../sql/guard.sql", name = "guard", requires = ["functions"]);
+pgrx::extension_sql_file!("../sql/trail.sql", name = "trail", requires = ["functions"]);
+pgrx::extension_sql_file!("../sql/guard.sql", name = "guard", requires = ["trail"]);
 pgrx::extension_sql_file!("../sql/grants.sql", name = "grants", finalize);

@@ -81,9 +81,9 @@ impl Watch {
 
     fn row(&self, track: &Track) -> Row {
         let session = &track.session;
-        let (outcome, reason) = match (track.gone, track.sent.last().map(|(act, _)| *act)) {
+        let (outcome, reason) = match (track.gone, track.sent.last().map(|sent| sent.act)) {
             (Some(_), act) => {
-                let was_cancelled = track.sent.iter().any(|(act, _)| *act == Act::Cancel);
+                let was_cancelled = track.sent.iter().any(|sent| sent.act == Act::Cancel);
                 let outcome = match act {
                     None => Outcome::Finished,
                     Some(Act::Cancel | Act::Yield) => Outcome::Cancelled,

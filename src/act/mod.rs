@@ -13,6 +13,7 @@ mod take;
 mod target;
 mod watch;
 
+use crate::audit::Trail;
 use crate::backoff::Backoff;
 use crate::decide::{Act, Await, Decision, Stance, Step};
 use crate::error::Error;
@@ -107,12 +108,15 @@ fn carry_out(
         start: Instant::now(),
         rules: Rules::default(),
         poll: POLL,
+        trail: Trail::default(),
     };
     if policy.dry_run {
-        call.dry_run()
-    } else {
-        call.run()
+        return call.dry_run();
     }
+    let result = call.run();
+    call.tell_trail();
+    call.trail.finish();
+    result
 }
 
 struct Call<'a> {
@@ -135,6 +139,7 @@ struct Call<'a> {
     rules: Rules,
     /// How long to sleep between looks where nothing wakes us: long beside what a look costs.
     poll: Duration,
+    trail: Trail,
 }
 
 /// How a call ends that does not raise an error.
@@ -172,6 +177,7 @@ impl Call<'_> {
                 self.watch.begin_anew();
             }
             self.watch.look(&sightings);
+            self.tell_trail();
             let decisions = self.decide(&sightings);
             scratch.run(|| self.refuse_deadlock(&sightings, &decisions))?;
             self.progress.begin(&self.aim, &self.watch);
@@ -303,6 +309,13 @@ impl Call<'_> {
             None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
+    }
+
+    /// Passes on what is newly known to have come of signals.
+    fn tell_trail(&mut self) {
+        for (record, came, freed_after) in self.watch.news() {
+            self.trail.came(record, came, freed_after);
+        }
     }
 
     /// Whether the stored policy is lent for what the session waits for that is helped.

@@ -1,7 +1,7 @@
 //! Making victims let go: the last check of each, the line in the log, the signal.
 
 use super::{Call, progress};
-use crate::audit;
+use crate::audit::{self, Came, Record};
 use crate::decide::{Act, Await};
 use crate::lock::LockMode;
 use crate::pg::locks::InWay;
@@ -25,12 +25,21 @@ impl Call<'_> {
         let (yielding, victims): (Vec<_>, Vec<_>) =
             victims.into_iter().partition(|(_, act)| *act == Act::Yield);
         let target = self.aim.to_string();
+        let (label, stored) = (self.policy.label.as_deref(), self.stored);
+        let write_down = |victim: &Sighting, act| {
+            audit::before_signal(victim, act, &target, label, stored);
+        };
         for (victim, act) in &victims {
-            audit::before_signal(victim, *act, &target);
+            write_down(victim, *act);
         }
-        let deliveries: Vec<(Identity, Act, Delivery)> = victims
+        let records = match victims.is_empty() {
+            true => vec![],
+            false => self.trail.begin(&victims, label, stored, &target),
+        };
+        let deliveries: Vec<(Identity, Act, Record, Delivery)> = victims
             .iter()
-            .map(|(victim, act)| {
+            .zip(records)
+            .map(|((victim, act), record)| {
                 let who = victim.session.identity;
                 let delivery = match who {
                     Identity::Backend { pid, transaction } => {
@@ -38,34 +47,40 @@ impl Call<'_> {
                     }
                     Identity::Prepared { .. } => Delivery::Gone,
                 };
-                (who, *act, delivery)
+                (who, *act, record, delivery)
             })
             .collect();
         let mut has_sent = false;
-        for (who, act, delivery) in deliveries {
+        for (who, act, record, delivery) in deliveries {
             let pid = who.pid().unwrap_or_default();
-            match delivery {
+            // The next look tells what there is then.
+            let why_not = match delivery {
                 Delivery::Sent => {
-                    self.watch.sent(who, act);
+                    self.watch.sent(who, act, record);
                     has_sent = true;
+                    continue;
                 }
-                // The next look tells what there is then.
-                Delivery::Gone => audit::not_signalled(pid, "Its transaction had just ended"),
-                Delivery::Refused => audit::not_signalled(pid, "This role may not"),
-            }
+                Delivery::Gone => "Its transaction had just ended",
+                Delivery::Refused => "This role may not",
+            };
+            audit::not_signalled(pid, why_not);
+            self.trail.came(record, Came::NotSent, None);
         }
         for (victim, act) in yielding {
             wait::answer_interrupts();
             if is_as_judged(victim) {
-                audit::before_signal(victim, act, &target);
-                has_sent |= self.have_yield(victim.session.identity);
+                write_down(victim, act);
+                let one = self.trail.begin(&[(victim, act)], label, stored, &target);
+                for record in one {
+                    has_sent |= self.have_yield(victim.session.identity, record);
+                }
             }
         }
         has_sent
     }
 
     /// Waits for an autovacuum worker until the server cancels it for that, and tells whether it did.
-    fn have_yield(&mut self, who: Identity) -> bool {
+    fn have_yield(&mut self, who: Identity, record: Record) -> bool {
         let start = Instant::now();
         let limit = wait::deadlock_timeout() + YIELDING;
         let left = self.policy.timeout.saturating_sub(self.start.elapsed());
@@ -75,9 +90,10 @@ impl Call<'_> {
         wait::for_transaction(who, limit.min(left));
         let is_cancelled = start.elapsed() >= wait::deadlock_timeout();
         if is_cancelled {
-            self.watch.sent(who, Act::Yield);
+            self.watch.sent(who, Act::Yield, record);
         } else if let Some(pid) = who.pid() {
             audit::not_signalled(pid, "It let go by itself, or the time was up");
+            self.trail.came(record, Came::NotSent, None);
         }
         is_cancelled
     }

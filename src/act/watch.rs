@@ -1,6 +1,7 @@
 //! Who has been in the way during a call: since when, what was sent to each, what became of each.
 //! What is told of them is in [`super::account`].
 
+use crate::audit::{Came, Record};
 use crate::decide::{Act, Hold, Means, Sent, Stance, Standing, are_kin, is_long};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::activity;
@@ -42,7 +43,7 @@ pub(super) struct Track {
     pub(super) hold: Hold,
     /// The first look found this very transaction.
     pub(super) from_start: bool,
-    pub(super) sent: Vec<(Act, Instant)>,
+    pub(super) sent: Vec<Signalled>,
     pub(super) stance: Stance,
     /// It waits for one of the target's own locks.
     is_queued: bool,
@@ -60,6 +61,15 @@ pub(super) struct Track {
     pub(super) was_finishing: bool,
     /// It was more than passing traffic or a queued request, so that its row is of interest.
     pub(super) counts: bool,
+}
+
+/// A signal that was sent, and where it is written down.
+pub(super) struct Signalled {
+    pub(super) act: Act,
+    at: Instant,
+    record: Record,
+    /// It has been told what came of it.
+    is_told: bool,
 }
 
 impl Track {
@@ -185,7 +195,7 @@ impl Watch {
         // that is in no transaction any more may just be letting go.
         let is_new_start = !identity.is_outside_transaction();
         let again = self.tracks.iter().rposition(|t| {
-            let last = t.sent.last().map(|(act, _)| *act);
+            let last = t.sent.last().map(|s| s.act);
             let was_cancelled = matches!(last, Some(Act::Cancel | Act::Yield));
             !(was_cancelled && is_new_start)
                 && identity.pid().is_some()
@@ -287,9 +297,9 @@ impl Watch {
             age: self.age(track),
             hold: track.hold,
             from_start: track.from_start,
-            sent: track.sent.last().map(|(act, at)| Sent {
-                act: *act,
-                ago: ago(*at),
+            sent: track.sent.last().map(|sent| Sent {
+                act: sent.act,
+                ago: ago(sent.at),
             }),
             direct: true,
             waits_for: &[],
@@ -302,8 +312,8 @@ impl Watch {
             may_queue: false,
             kin_sent: kin
                 .flat_map(|t| &t.sent)
-                .filter(|(_, at)| *at >= track.transaction_seen)
-                .map(|(_, at)| ago(*at))
+                .filter(|sent| sent.at >= track.transaction_seen)
+                .map(|sent| ago(sent.at))
                 .max(),
         }
     }
@@ -363,11 +373,35 @@ impl Watch {
     }
 
     /// Takes in that a signal was sent.
-    pub fn sent(&mut self, who: Identity, act: Act) {
+    pub fn sent(&mut self, who: Identity, act: Act, record: Record) {
         if let Some(i) = self.by_identity.get(&who) {
-            self.tracks[*i].sent.push((act, Instant::now()));
+            self.tracks[*i].sent.push(Signalled {
+                act,
+                at: Instant::now(),
+                record,
+                is_told: false,
+            });
             self.has_signalled = true;
         }
+    }
+
+    /// What is newly known to have come of signals, and how long it took.
+    pub fn news(&mut self) -> Vec<(Record, Came, Option<Duration>)> {
+        let mut news = vec![];
+        for track in &mut self.tracks {
+            let last = track.sent.len().saturating_sub(1);
+            for (i, sent) in track.sent.iter_mut().enumerate() {
+                let came = match track.gone {
+                    _ if sent.is_told => continue,
+                    _ if i < last => (Came::StillHolds, None),
+                    Some(gone) => (Came::LetGo, Some(gone.duration_since(sent.at))),
+                    None => continue,
+                };
+                sent.is_told = true;
+                news.push((sent.record, came.0, came.1));
+            }
+        }
+        news
     }
 
     /// How many sessions would have been signalled, were these signalled too.

@@ -16,6 +16,7 @@ pub mod depend;
 pub mod event;
 pub mod extension;
 pub mod functions;
+pub mod handover;
 pub mod index;
 pub mod inheritance;
 pub mod interval;

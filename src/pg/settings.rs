@@ -48,6 +48,30 @@ pub fn set_search_path(path: &str) {
     }
 }
 
+/// The name that this session goes by.
+pub fn application_name() -> Option<String> {
+    // SAFETY: a setting that there always is; null, or a string.
+    unsafe {
+        let setting = pg_sys::GetConfigOption(c"application_name".as_ptr(), true, false);
+        text::from_server(setting)
+    }
+}
+
+/// Sets a setting for as long as this process lives: for one that runs nobody's statements but ours.
+pub fn set_for_process(name: &str, value: &str) {
+    if let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) {
+        // SAFETY: sets a setting that there is, outside any transaction.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+            );
+        }
+    }
+}
+
 /// Whether functions' bodies are looked into when they are made.
 pub fn checks_bodies() -> bool {
     // SAFETY: a setting of this session.

@@ -80,3 +80,46 @@ pub(super) fn limit_lock_waits(limit: Duration) {
     // Put back with the nest level that `kept` has opened.
     settings::set(c"lock_timeout", Some(&milliseconds));
 }
+
+/// Does the work in a subtransaction, and answers with its error's message if it raises one. Whoever
+/// interrupts the session is not kept from it.
+///
+/// # Errors
+/// What the work raises. A cancel or the end of the session unwinds through here.
+pub(super) fn tried<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    // SAFETY: as in `kept`.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let undo = || {
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::CurrentResourceOwner = owner;
+        };
+        PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
+            let result = work();
+            pg_sys::ReleaseCurrentSubTransaction();
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::CurrentResourceOwner = owner;
+            Ok(result)
+        }))
+        .catch_when(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |error| {
+            undo();
+            error.rethrow()
+        })
+        .catch_others(|error| {
+            undo();
+            match error {
+                pg_sys::panic::CaughtError::PostgresError(report)
+                | pg_sys::panic::CaughtError::ErrorReport(report) => {
+                    Err(report.message().to_owned())
+                }
+                panic => panic.rethrow(),
+            }
+        })
+        .execute()
+    }
+}

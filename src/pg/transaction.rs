@@ -27,3 +27,9 @@ fn is_within_spi() -> bool {
     let answer = unsafe { pg_sys::SPI_unregister_relation(c"".as_ptr()) };
     answer != pg_sys::SPI_ERROR_UNCONNECTED
 }
+
+/// Sees that what this process has committed last is on disk.
+pub fn flush() {
+    // SAFETY: a place in the log up to which this process has written.
+    unsafe { pg_sys::XLogFlush(pg_sys::XactLastCommitEnd) };
+}

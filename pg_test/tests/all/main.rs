@@ -16,6 +16,7 @@ mod preempt;
 mod roles;
 mod statement;
 mod take;
+mod trail;
 mod truth;
 mod world;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .chain(take::trials(&world))
         .chain(statement::trials(&world))
         .chain(guard::trials(&world))
+        .chain(trail::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))
         .chain(blockers::trials(&world))

@@ -1,13 +1,34 @@
-//! The trail: what is written down of each signal, whatever becomes of the transaction.
+//! The trail: what is written down of each signal, whatever becomes of the transaction. A line in the
+//! server's log goes before each, here; a row in the extension's table follows ([`trail`]), by a
+//! background worker ([`writer`]).
+
+mod entry;
+mod settle;
+mod trail;
+mod writer;
+
+pub use entry::Came;
+pub use settle::settle;
+pub use trail::{Record, Trail};
+pub use writer::write as write_rows;
 
 use crate::decide::Act;
 use crate::pg::text;
+use crate::policy::quoted;
+use crate::stored::Stored;
 use crate::survey::Sighting;
 use pgrx::prelude::*;
 
 /// A line in the server's log, before the signal is sent, so that not even a crash loses the fact.
 /// It has the full truth: the log is the administrator's.
-pub fn before_signal(victim: &Sighting, act: Act, target: &str) {
+/// `label` and the stored policy are the call's.
+pub fn before_signal(
+    victim: &Sighting,
+    act: Act,
+    target: &str,
+    label: Option<&str>,
+    stored: Option<&Stored>,
+) {
     let session = &victim.session;
     let sends = match act {
         Act::Cancel => "cancels",
@@ -19,7 +40,12 @@ pub fn before_signal(victim: &Sighting, act: Act, target: &str) {
     write(
         format!("lockguard {sends} pid {pid} for {target}"),
         format!(
-            "Class {}, role {}, application_name \"{}\", holding {}. Query: {}",
+            "{}{}Class {}, role {}, application_name \"{}\", holding {}. Query: {}",
+            label.map_or(String::new(), |label| format!("Label {}. ", quoted(label))),
+            stored.map_or(String::new(), |stored| format!(
+                "Stored policy {}. ",
+                quoted(&stored.name)
+            )),
             victim.judgement.class,
             text(&session.usename),
             text(&session.application_name),
