@@ -12,6 +12,7 @@ mod guard;
 mod harness;
 mod input;
 mod play;
+mod policies;
 mod preempt;
 mod roles;
 mod statement;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         .chain(take::trials(&world))
         .chain(statement::trials(&world))
         .chain(guard::trials(&world))
+        .chain(policies::trials(&world))
         .chain(trail::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))
