@@ -10,14 +10,11 @@ use postgres::{Client, NoTls};
 use crate::sheet::{Sheet, progress};
 use crate::world::World;
 
-/// How many are to be preempted by lockguard, all in all; fewer by [`VARIABLE`].
+/// How many lockguard is to preempt, all in all, and the usual way as well.
 const PREEMPTIONS: usize = 20_000;
 
-/// A smaller run.
+/// Another number than that.
 const VARIABLE: &str = "LOCKGUARD_BENCH_PREEMPTIONS";
-
-/// For the comparison as many as a fifth of them are enough.
-const SHARE_OF_USUAL: usize = 5;
 
 /// Between the last look and the signal: long enough for the next statement to begin.
 const PAUSE: Duration = Duration::from_micros(100);
@@ -25,7 +22,7 @@ const PAUSE: Duration = Duration::from_micros(100);
 /// Several stand in the way at once, as many as the machine can keep flickering.
 const SESSIONS: usize = 8;
 
-/// Where it takes longer the target is missed.
+/// Where it takes longer there are fewer, and the target is missed.
 const LIMIT: Duration = Duration::from_secs(80);
 
 /// How long to play between two looks at the count.
@@ -76,11 +73,11 @@ pub fn run(world: &World, sheet: &mut Sheet) -> Result<(), Failure> {
         for pause in [Duration::ZERO, PAUSE] {
             interposer.pause(pause)?;
             let played = if ours {
-                play(&database, preemptions / 2, |client| {
+                play(&database, preemptions.div_ceil(2), |client| {
                     lockguard(&cluster, client)
                 })?
             } else {
-                play(&database, preemptions / 2 / SHARE_OF_USUAL, usual)?
+                play(&database, preemptions.div_ceil(2), usual)?
             };
             if ours {
                 sent += played.sent;
