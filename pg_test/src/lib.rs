@@ -8,7 +8,9 @@ pub mod account;
 pub mod cluster;
 pub mod failure;
 pub mod figures;
+pub mod flicker;
 pub mod installation;
+pub mod interposer;
 pub mod process;
 pub mod setup;
 pub mod wait;
@@ -19,6 +21,8 @@ pub use cluster::{
     SlowReader,
 };
 pub use failure::{During, Failure};
+pub use flicker::Flicker;
 pub use installation::Installation;
+pub use interposer::Interposer;
 pub use setup::{Options, Profile};
 pub use wait::wait_until;

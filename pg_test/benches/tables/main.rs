@@ -13,6 +13,7 @@ mod obstacles;
 mod planning;
 mod play;
 mod reaction;
+mod right_victim;
 mod scale;
 mod sheet;
 mod stall;
@@ -35,7 +36,7 @@ type Table = (
     fn(&World, &mut Sheet) -> Result<(), Failure>,
 );
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     ("1", "stall", stall::run),
     ("2", "application", behind_application::run),
     ("3", "obstacles", obstacles::run),
@@ -44,6 +45,7 @@ const TABLES: [Table; 8] = [
     ("6", "reaction", reaction::run),
     ("7", "guard", guard::run),
     ("8", "planning", planning::run),
+    ("9", "victim", right_victim::run),
 ];
 
 fn main() -> ExitCode {

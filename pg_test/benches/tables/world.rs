@@ -43,6 +43,11 @@ impl World {
         )
     }
 
+    /// What servers are started from.
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// A server of one's own, with these settings.
     pub fn start_cluster(&self, settings: &[(&str, &str)]) -> Result<Cluster, Failure> {
         Cluster::start(&self.installation, settings)

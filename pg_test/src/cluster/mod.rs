@@ -68,6 +68,8 @@ pub(crate) struct Server {
     folder: PathBuf,
     /// It names the socket too.
     port: String,
+    /// What the server finds in its environment beside what every program does.
+    environment: Vec<(String, PathBuf)>,
     postmaster: Mutex<Option<Process>>,
     /// A superuser's connection for looking at the server from outside a scenario.
     monitor: Mutex<Option<Client>>,
@@ -79,9 +81,18 @@ impl Cluster {
     ///
     /// Values are quoted as needed: give `500ms`, not `'500ms'`.
     pub fn start(installation: &Installation, settings: &[(&str, &str)]) -> Result<Self, Failure> {
+        Self::start_with(installation, settings, &[])
+    }
+
+    /// [`Cluster::start`] with these variables in the server's environment, now and when it is started again.
+    pub fn start_with(
+        installation: &Installation,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &Path)],
+    ) -> Result<Self, Failure> {
         let folder = installation.new_folder("c")?;
         installation.init_data_directory(&folder.join("data"))?;
-        Self::start_in(installation, folder, settings)
+        Self::start_in(installation, folder, settings, environment)
     }
 
     /// A streaming standby of `primary`, read-only until promoted.
@@ -98,14 +109,16 @@ impl Cluster {
                 captured.stderr
             )));
         }
-        Self::start_in(installation, folder, settings)
+        Self::start_in(installation, folder, settings, &[])
     }
 
     fn start_in(
         installation: &Installation,
         folder: PathBuf,
         settings: &[(&str, &str)],
+        environment: &[(&str, &Path)],
     ) -> Result<Self, Failure> {
+        let variable = |(name, value): &(&str, &Path)| ((*name).to_owned(), value.to_path_buf());
         let port = settings
             .iter()
             .rfind(|(name, _)| *name == "port")
@@ -114,6 +127,7 @@ impl Cluster {
             installation: installation.clone(),
             folder,
             port: port.to_owned(),
+            environment: environment.iter().map(variable).collect(),
             postmaster: Mutex::new(None),
             monitor: Mutex::new(None),
             next_database: AtomicU32::new(1),
@@ -137,6 +151,7 @@ impl Cluster {
         let log_again = log.try_clone().during("open the server log")?;
         let mut command = server.installation.command("postgres");
         command.arg("-D").arg(server.data());
+        command.envs(server.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log).stderr(log_again);
         let process = Process::spawn(command, Ending::Postmaster).during("start postgres")?;
         *lock(&server.postmaster) = Some(process);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use pg_test::interposer::Moment;
 use pg_test::process::{self, Ending, Process};
-use pg_test::{Cluster, SessionOptions, SlowReader, wait_until};
+use pg_test::{Cluster, Interposer, SessionOptions, SlowReader, wait_until};
 
 use crate::world::{World, scenarios};
 
@@ -31,6 +32,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_standby_follows_its_primary,
         a_dropped_process_is_gone,
         a_child_outlives_the_thread_that_asked_for_it,
+        a_signal_is_held_up_before_and_after_it_is_sent,
+        a_signal_is_as_late_as_asked,
     ]
 }
 
@@ -291,4 +294,60 @@ fn a_child_outlives_the_thread_that_asked_for_it(_: &World) {
         "ended with the thread"
     );
     assert!(process.end().is_some());
+}
+
+fn a_signal_is_held_up_before_and_after_it_is_sent(world: &World) {
+    let interposer = Interposer::new(world.installation()).unwrap();
+    let cluster = interposer.start(world.installation(), &[]).unwrap();
+    let database = cluster.create_database().unwrap();
+    let (victim, caller) = (database.session("victim"), database.session("caller"));
+    victim.run("CREATE TABLE t ()");
+    let by_hand = format!("SELECT pg_cancel_backend({})", victim.pid());
+    let by_lockguard = r#"SELECT lockguard.preempt_maintenance(
+        '{"relations": ["t"], "preempt": [{"application_name": "victim"}], "signal": "cancel"}')"#;
+    for (moment, arrives) in [(Moment::Before, false), (Moment::After, true)] {
+        for cancel in [&by_hand, by_lockguard] {
+            let sleeping = victim.spawn("BEGIN; LOCK TABLE t; SELECT pg_sleep(50)");
+            wait_until("the victim sleeps", SOON, || {
+                sleeping
+                    .wait_event()
+                    .is_some_and(|(_, event)| event == "PgSleep")
+            });
+            let hits = || cluster.log().matches("canceling statement due to").count();
+            let before = hits();
+            let hold = interposer.hold(moment).unwrap();
+            let call = caller.spawn(cancel);
+            wait_until("the caller is held up", SOON, || {
+                hold.pid() == Some(caller.pid())
+            });
+            if arrives {
+                // The log tells of it before the victim needs the lock that the caller may have.
+                wait_until("the victim is hit", SOON, || hits() > before);
+            } else {
+                assert_eq!(hits(), before, "{cancel}");
+            }
+            assert!(!call.is_finished(), "{moment:?}: {cancel}");
+            drop(hold);
+            assert!(sleeping.wait(SOON).is_err());
+            victim.run("ROLLBACK");
+            call.rows(SOON);
+        }
+    }
+}
+
+fn a_signal_is_as_late_as_asked(world: &World) {
+    let interposer = Interposer::new(world.installation()).unwrap();
+    let cluster = interposer.start(world.installation(), &[]).unwrap();
+    let database = cluster.create_empty_database().unwrap();
+    let (victim, caller) = (database.session("victim"), database.session("caller"));
+    let cancel = format!("SELECT pg_cancel_backend({})", victim.pid());
+    let late = Duration::from_millis(300);
+    interposer.pause(late).unwrap();
+    let start = Instant::now();
+    caller.run(&cancel);
+    assert!(start.elapsed() >= late);
+    interposer.pause(Duration::ZERO).unwrap();
+    let start = Instant::now();
+    caller.run(&cancel);
+    assert!(start.elapsed() < late);
 }

@@ -1,0 +1,170 @@
+//! A server whose backends send their signals late, or not before a test lets them.
+//!
+//! For showing what happens between the last look at a victim and the signal, and right after it, with the
+//! product as it is: a small library (`interposer/kill.rs`) takes the place of the C library's `kill` in the
+//! server. A folder controls it, read anew at each signal:
+//!
+//! - `pause`: so many microseconds pass before the signal;
+//! - `before`, `after`: as long as it is there, and for 60 s at most, the backend is held up right before the
+//!   signal, or right after; meanwhile `blocked-before` or `blocked-after` contains the pid of that backend.
+//!
+//! It concerns the cancels and terminations that one backend sends to another, by lockguard or by
+//! `pg_cancel_backend` and `pg_terminate_backend`, and no other signal. lockguard has the victim's `fpInfoLock`
+//! meanwhile: whoever needs that waits too, and does not answer to a cancel.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::failure::{During, Failure};
+use crate::installation::Installation;
+use crate::process;
+use crate::workspace;
+
+/// Where the library finds its folder.
+const VARIABLE: &str = "PG_TEST_KILL";
+
+/// The library, and the folder that controls it.
+pub struct Interposer {
+    library: PathBuf,
+    folder: PathBuf,
+}
+
+/// Where a signal can be held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// All checks are made, the signal is not sent.
+    Before,
+    /// It is sent, and whoever sent it has not gone on.
+    After,
+}
+
+impl Moment {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
+impl Interposer {
+    /// Compiles the library for servers of that installation. Nothing is late yet.
+    pub fn new(installation: &Installation) -> Result<Interposer, Failure> {
+        let compiled = compile()?;
+        Ok(Interposer {
+            library: installation.copy_in(&compiled)?,
+            folder: installation.new_folder("kill")?,
+        })
+    }
+
+    /// Starts a server with it, as [`Cluster::start`] does without.
+    pub fn start(
+        &self,
+        installation: &Installation,
+        settings: &[(&str, &str)],
+    ) -> Result<Cluster, Failure> {
+        let environment = [
+            ("LD_PRELOAD", self.library.as_path()),
+            (VARIABLE, self.folder.as_path()),
+        ];
+        Cluster::start_with(installation, settings, &environment)
+    }
+
+    /// How long each signal is late from now on; zero: not at all.
+    pub fn pause(&self, pause: Duration) -> Result<(), Failure> {
+        let file = self.folder.join("pause");
+        if pause.is_zero() {
+            return remove(&file);
+        }
+        // In one step: a signal meanwhile must not find an empty file.
+        let new = self.folder.join("pause.new");
+        fs::write(&new, pause.as_micros().to_string())
+            .and_then(|()| fs::rename(&new, &file))
+            .during(format!("write {}", file.display()))
+    }
+
+    /// Holds up every signal at that moment until the returned value is dropped.
+    pub fn hold(&self, moment: Moment) -> Result<Hold<'_>, Failure> {
+        // Of a backend that ended while it was held up.
+        remove(&self.sign(moment))?;
+        let file = self.folder.join(moment.name());
+        fs::write(&file, "").during(format!("write {}", file.display()))?;
+        Ok(Hold {
+            interposer: self,
+            moment,
+        })
+    }
+
+    fn sign(&self, moment: Moment) -> PathBuf {
+        self.folder.join(format!("blocked-{}", moment.name()))
+    }
+}
+
+/// Signals are held up as long as this lives.
+pub struct Hold<'a> {
+    interposer: &'a Interposer,
+    moment: Moment,
+}
+
+impl Hold<'_> {
+    /// The process id of the backend that is held up, if there is one; of several the last.
+    pub fn pid(&self) -> Option<i32> {
+        let sign = fs::read_to_string(self.interposer.sign(self.moment)).ok()?;
+        sign.trim().parse().ok()
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        // Where that fails the limit of the library ends the wait.
+        let _ = remove(&self.interposer.folder.join(self.moment.name()));
+    }
+}
+
+fn remove(file: &Path) -> Result<(), Failure> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).during(format!("remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes half a second, and so is done anew each time.
+fn compile() -> Result<PathBuf, Failure> {
+    let _alone = workspace::lock()?;
+    let source = workspace::root().join("pg_test/src/interposer/kill.rs");
+    let library = workspace::scratch()?.join("libkill.so");
+    let mut rustc = Command::new(rustc());
+    rustc
+        .args(["--edition", "2024", "--crate-type", "cdylib"])
+        .args(["-O", "-C", "panic=abort", "-D", "warnings", "-o"])
+        .arg(&library)
+        .arg(&source);
+    let what = format!("compile {}", source.display());
+    let captured = process::run(rustc).during(&what)?;
+    if captured.status.success() {
+        return Ok(library);
+    }
+    Err(Failure::new(format!(
+        "could not {what}:\n{}",
+        captured.stderr
+    )))
+}
+
+/// The compiler beside the cargo that started us, unless we are told another.
+fn rustc() -> OsString {
+    let neighbour = || {
+        let cargo = std::env::var_os("CARGO")?;
+        let rustc = Path::new(&cargo).with_file_name("rustc");
+        rustc.is_file().then(|| rustc.into_os_string())
+    };
+    std::env::var_os("RUSTC")
+        .or_else(neighbour)
+        .unwrap_or_else(|| "rustc".into())
+}

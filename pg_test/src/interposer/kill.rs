@@ -1,0 +1,120 @@
+//! A `kill` that can be made late: a library of its own, which a throw-away server loads with LD_PRELOAD.
+//!
+//! `interposer.rs` compiles it and tells what the files in its folder do; no crate contains it. Only what a
+//! backend sends to another's process group is touched: `kill(-pid, SIGINT)` and `kill(-pid, SIGTERM)`, as
+//! `pg_signal_backend` (signalfuncs.c) and lockguard do, outside of any signal handler. Everything else, the
+//! postmaster's own signals above all, goes to the kernel as it comes.
+
+use std::ffi::{c_int, c_long};
+use std::fs;
+use std::io::Error;
+use std::path::PathBuf;
+use std::process;
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Names the folder. The harness knows it by the same name.
+const VARIABLE: &str = "PG_TEST_KILL";
+
+/// A test that has died must not leave a server behind that cannot end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often the file is looked for that holds a signal up.
+const TICK: Duration = Duration::from_millis(1);
+
+const SIGINT: c_int = 2;
+const SIGTERM: c_int = 15;
+
+/// `kill` in the kernel's tables of system calls.
+const SYS_KILL: c_long = if cfg!(target_arch = "x86_64") {
+    62
+} else if cfg!(any(
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "loongarch64"
+)) {
+    129
+} else {
+    37
+};
+
+unsafe extern "C" {
+    fn syscall(number: c_long, ...) -> c_long;
+    fn __errno_location() -> *mut c_int;
+}
+
+/// What is found out when the library is loaded.
+struct Load {
+    /// The postmaster: backends are forked from it and load nothing again.
+    postmaster: u32,
+    folder: PathBuf,
+}
+
+static LOAD: OnceLock<Load> = OnceLock::new();
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+extern "C" fn at_load() {
+    if let Some(folder) = std::env::var_os(VARIABLE) {
+        LOAD.get_or_init(|| Load {
+            postmaster: process::id(),
+            folder: folder.into(),
+        });
+    }
+}
+
+/// In the place of the C library's.
+#[unsafe(no_mangle)]
+pub extern "C" fn kill(pid: c_int, signal: c_int) -> c_int {
+    let is_meant = pid < -1 && (signal == SIGINT || signal == SIGTERM);
+    let load = LOAD
+        .get()
+        .filter(|load| is_meant && load.postmaster != process::id());
+    let Some(load) = load else {
+        return really_kill(pid, signal);
+    };
+    load.pause();
+    load.hold("before");
+    let outcome = really_kill(pid, signal);
+    let error = Error::last_os_error().raw_os_error();
+    load.hold("after");
+    if let Some(error) = error {
+        // SAFETY: this thread's own errno, which looking for files has changed.
+        unsafe { *__errno_location() = error };
+    }
+    outcome
+}
+
+impl Load {
+    /// As many microseconds as the file `pause` says.
+    fn pause(&self) {
+        let text = fs::read_to_string(self.folder.join("pause")).unwrap_or_default();
+        if let Ok(microseconds) = text.trim().parse() {
+            sleep(Duration::from_micros(microseconds).min(LIMIT));
+        }
+    }
+
+    /// As long as there is a file of that name; `blocked-` and the name tells who is held up.
+    fn hold(&self, moment: &str) {
+        let file = self.folder.join(moment);
+        if !file.exists() {
+            return;
+        }
+        let sign = self.folder.join(format!("blocked-{moment}"));
+        // A test that waits for the sign fails without it.
+        let _ = fs::write(&sign, format!("{}\n", process::id()));
+        let start = Instant::now();
+        while file.exists() && start.elapsed() < LIMIT {
+            sleep(TICK);
+        }
+        let _ = fs::remove_file(&sign);
+    }
+}
+
+fn really_kill(pid: c_int, signal: c_int) -> c_int {
+    // SAFETY: two numbers, which the kernel checks; it sets errno.
+    unsafe { syscall(SYS_KILL, c_long::from(pid), c_long::from(signal)) as c_int }
+}
