@@ -8,6 +8,7 @@ mod blockers;
 mod convoy;
 mod ddl;
 mod django;
+mod faults;
 mod guard;
 mod harness;
 mod input;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         .chain(guard::trials(&world))
         .chain(policies::trials(&world))
         .chain(trail::trials(&world))
+        .chain(faults::trials(&world))
         .chain(input::trials(&world))
         .chain(django::trials(&world))
         .chain(blockers::trials(&world))

@@ -1,0 +1,126 @@
+//! What a call needs is used up: worker slots, connections, the lock table, shared memory, the log's disk.
+
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use pg_test::{SessionOptions, wait_until};
+
+use super::SOON;
+use super::scene::Stage;
+use crate::world::{World, scenarios};
+
+pub fn trials(world: &Arc<World>) -> Vec<Trial> {
+    scenarios![
+        world;
+        with_all_worker_slots_in_use_the_call_goes_on_and_later_ones_have_rows,
+        with_all_connections_in_use_rows_are_written,
+        with_the_lock_table_full_the_record_stays,
+        with_the_log_s_disk_full_the_row_stays,
+    ]
+}
+
+const CALL: &str = r#"SELECT lockguard.preempt_maintenance('{"relations": ["first"], "preempt": [{"application_name": "victim"}]}')"#;
+
+fn with_all_worker_slots_in_use_the_call_goes_on_and_later_ones_have_rows(world: &World) {
+    // One is the logical replication launcher's.
+    let stage = Stage::with(world, &[("max_worker_processes", "2")]);
+    let play = stage.play();
+    let admin = play.database.session("admin");
+    // The only worker waits for the table, ten seconds at most.
+    admin.run("BEGIN; LOCK TABLE lockguard.trail IN ACCESS EXCLUSIVE MODE");
+    let caller = play.database.session("caller");
+    for missing in ["not come to it yet", "no background worker slot"] {
+        let (_victim, busy) = play.victim();
+        caller.take_notices();
+        caller.run(CALL);
+        assert!(busy.wait(SOON).is_err());
+        let notices = format!("{:?}", caller.take_notices());
+        assert!(notices.contains(missing), "{notices}");
+    }
+    admin.run("COMMIT");
+    wait_until("the first row is there", SOON, || {
+        admin.run("SELECT count(*) FROM lockguard.trail").value() == Some("1")
+    });
+    assert_eq!(play.trail.signals().len(), 2);
+    drop(caller);
+    play.is_healthy(false);
+}
+
+fn with_all_connections_in_use_rows_are_written(world: &World) {
+    let stage = Stage::with(world, &[("max_connections", "12")]);
+    let play = stage.play();
+    let (_victim, busy) = play.victim();
+    let caller = play.database.session("caller");
+    let mut crowd = vec![];
+    while let Ok(session) = play.database.connect(SessionOptions::named("crowd")) {
+        crowd.push(session);
+    }
+    assert!(!crowd.is_empty());
+    caller.run(CALL);
+    assert!(busy.wait(SOON).is_err());
+    let rows = caller.run("SELECT FROM lockguard.preemptions");
+    assert_eq!(rows.len(), 1);
+    drop((crowd, caller));
+    wait_until("there is room again", SOON, || {
+        play.database
+            .connect(SessionOptions::named("looker"))
+            .is_ok()
+    });
+    play.is_healthy(true);
+}
+
+fn with_the_lock_table_full_the_record_stays(world: &World) {
+    let stage = Stage::with(
+        world,
+        &[
+            ("max_locks_per_transaction", "10"),
+            ("max_connections", "12"),
+            ("max_prepared_transactions", "0"),
+        ],
+    );
+    let play = stage.play();
+    let setup = play.database.session("setup");
+    setup.run("CREATE TABLE parent (i int) PARTITION BY LIST (i)");
+    setup.run(
+        "DO $$ BEGIN FOR i IN 1..1200 LOOP \
+             EXECUTE format('CREATE TABLE part_%s PARTITION OF parent FOR VALUES IN (%s)', i, i); \
+             IF i % 50 = 0 THEN COMMIT; END IF; \
+         END LOOP; END $$",
+    );
+    let holder = play.database.session("victim");
+    holder.run("BEGIN; SELECT FROM part_1");
+    let caller = play.database.session("caller");
+    caller.run("BEGIN");
+    let error = caller.error(
+        r#"SELECT lockguard.preempt_maintenance('{"relations": ["parent"], "preempt": [{"application_name": "victim"}]}')"#,
+    );
+    assert_eq!(error.code().code(), "53200", "{error}");
+    caller.run("ROLLBACK");
+    assert_eq!(play.trail.victims(), [holder.pid()]);
+    drop(caller);
+    play.is_healthy(true);
+}
+
+fn with_the_log_s_disk_full_the_row_stays(world: &World) {
+    // The file that the log is written to takes nothing.
+    let folder = world.installation().new_folder("log").unwrap();
+    symlink("/dev/full", folder.join("full.log")).unwrap();
+    let stage = Stage::with(
+        world,
+        &[
+            ("logging_collector", "on"),
+            ("log_directory", folder.to_str().unwrap()),
+            ("log_filename", "full.log"),
+        ],
+    );
+    let play = stage.play();
+    let (victim, busy) = play.victim();
+    let caller = play.database.session("caller");
+    caller.run(CALL);
+    assert!(busy.wait(SOON).is_err());
+    let rows = caller.run("SELECT pid, outcome FROM lockguard.preemptions");
+    assert_eq!(rows.only().text("pid"), victim.pid().to_string());
+    assert_eq!(rows.only().text("outcome"), "cancelled");
+    assert_eq!(play.trail.victims(), [0; 0], "the log has nothing of it");
+}
