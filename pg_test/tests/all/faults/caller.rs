@@ -1,14 +1,16 @@
 //! The caller is cancelled, ended, cut off or killed, at each step of its call.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
+use pg_test::interposer::Moment as Held;
 use pg_test::wait_until;
 
 use super::SOON;
 use super::moment::{Moment, stopped};
-use super::scene::{Stage, signal};
+use super::scene::{Play, Stage, signal};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -18,6 +20,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_terminated_caller_leaves_nothing_but_its_record,
         a_caller_whose_socket_is_cut_leaves_nothing_but_its_record,
         a_killed_caller_leaves_its_log_line,
+        a_caller_that_fails_before_its_worker_is_there_leaves_its_record,
+        a_worker_that_never_comes_is_not_waited_for_for_long,
     ]
 }
 
@@ -67,6 +71,52 @@ fn a_caller_whose_socket_is_cut_leaves_nothing_but_its_record(world: &World) {
         println!("cut {moment:?}");
         play.is_healthy(true);
     }
+}
+
+/// A call is cancelled while no worker can be started, for that long.
+fn is_cancelled_without_a_worker_for(stage: &Stage, play: &Play<'_>, length: Duration) -> Duration {
+    let (_victim, busy) = play.victim();
+    let caller = play.database.session("caller");
+    let postmaster = i32::try_from(stage.cluster.pid().unwrap()).unwrap();
+    let hold = stage.signals.hold(Held::Before).unwrap();
+    signal(postmaster, Signal::SIGSTOP);
+    let call = caller.spawn(
+        r#"SELECT lockguard.preempt_maintenance('{"relations": ["first"], "preempt": [{"application_name": "victim"}]}')"#,
+    );
+    wait_until("its signal is held up", SOON, || {
+        hold.pid() == Some(caller.pid())
+    });
+    signal(caller.pid(), Signal::SIGINT);
+    drop(hold);
+    let start = Instant::now();
+    let mut took = None;
+    wait_until("it is over, or time to go on", SOON, || {
+        if call.is_finished() {
+            took.get_or_insert(start.elapsed());
+        }
+        start.elapsed() > length
+    });
+    signal(postmaster, Signal::SIGCONT);
+    let outcome = call.wait(SOON);
+    assert_eq!(outcome.unwrap_err().code().unwrap().code(), "57014");
+    assert!(busy.wait(SOON).is_err());
+    took.unwrap_or_else(|| start.elapsed())
+}
+
+fn a_caller_that_fails_before_its_worker_is_there_leaves_its_record(world: &World) {
+    let stage = Stage::new(world);
+    let play = stage.play();
+    is_cancelled_without_a_worker_for(&stage, &play, Duration::from_millis(500));
+    play.is_healthy(true);
+}
+
+fn a_worker_that_never_comes_is_not_waited_for_for_long(world: &World) {
+    let stage = Stage::new(world);
+    let play = stage.play();
+    let took = is_cancelled_without_a_worker_for(&stage, &play, Duration::from_secs(6));
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    play.is_healthy(false);
+    assert_eq!(play.trail.victims().len(), 2, "the log has both");
 }
 
 /// The loss of a process takes all others with it: the server starts anew.
