@@ -460,4 +460,6 @@ pub(super) fn in_words(length: Duration) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
