@@ -297,10 +297,10 @@ pub fn end_prepared(session: &Session) -> String {
     }
 }
 
-/// A text as an SQL literal.
+/// A text as an SQL literal; one that may hold escapes where a message might need some.
 pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') {
+    if quoted.contains('\\') || !quoted.is_ascii() {
         format!("E'{}'", quoted.replace('\\', "\\\\"))
     } else {
         format!("'{quoted}'")
@@ -369,6 +369,9 @@ mod tests {
             reason.contains("ROLLBACK PREPARED E'it''s\\\\here'"),
             "{reason}"
         );
+        // In a message for a database of another encoding it becomes an escape.
+        session.gid = Some("é".into());
+        assert!(end_prepared(&session).contains("ROLLBACK PREPARED E'é' or"));
     }
 
     #[test]

@@ -49,18 +49,17 @@ pub(super) fn to_server(text: &str) -> Vec<u8> {
 }
 
 /// Text for a message, which pgrx hands over as it is: with escapes where it would not be text in the
-/// database's encoding.
+/// database's encoding, as `E'…'` has them, so that an SQL literal of that kind stays one.
 pub fn for_message(text: &str) -> String {
-    match text.is_ascii() || database_encoding() == UTF8 {
+    let encoding = database_encoding();
+    match text.is_ascii() || encoding == UTF8 || encoding == SQL_ASCII {
         true => text.to_owned(),
         false => text
             .chars()
-            .map(|c| {
-                if c.is_ascii() {
-                    c.to_string()
-                } else {
-                    c.escape_unicode().to_string()
-                }
+            .map(|c| match u32::from(c) {
+                _ if c.is_ascii() => c.to_string(),
+                code @ ..=0xffff => format!("\\u{code:04x}"),
+                code => format!("\\U{code:08x}"),
             })
             .collect(),
     }
