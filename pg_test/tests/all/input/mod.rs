@@ -2,7 +2,9 @@
 //! on the way to a refusal, and the connection survives.
 
 mod cases;
+mod encodings;
 mod fuzz;
+mod hostile;
 mod size;
 mod targets;
 
@@ -17,10 +19,17 @@ use crate::world::World;
 const SOON: Duration = Duration::from_secs(10);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    [cases::trials, targets::trials, size::trials, fuzz::trials]
-        .into_iter()
-        .flat_map(|of| of(world))
-        .collect()
+    [
+        cases::trials,
+        targets::trials,
+        size::trials,
+        fuzz::trials,
+        hostile::trials,
+        encodings::trials,
+    ]
+    .into_iter()
+    .flat_map(|of| of(world))
+    .collect()
 }
 
 /// What a document must give.
