@@ -213,18 +213,6 @@ fn the_default_stall_is_below_any_deadlock_timeout() {
 }
 
 #[test]
-fn keys_of_later_versions_are_unknown_keys() {
-    for key in ["policy", "label"] {
-        let problem = refused(json!({"relations": ["a"], key: "x"}));
-        assert!(
-            problem.message.contains("unknown key"),
-            "{key}: {}",
-            problem.message
-        );
-    }
-}
-
-#[test]
 fn a_statement_is_a_target_that_knows_its_modes() {
     let drop = "DROP TABLE events";
     assert_eq!(

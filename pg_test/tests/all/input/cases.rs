@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libtest_mimic::Trial;
 
-use super::{Case, Ground, bad, call, works};
+use super::{Case, Ground, bad, works};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -15,7 +15,6 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         what_is_no_object_is_refused,
         there_is_one_target,
         an_unknown_key_is_refused_with_the_nearest_valid_one,
-        keys_that_do_not_exist_yet_are_unknown,
         classes_and_rules_are_checked_at_depth,
         intervals_need_a_unit_and_reason,
         odd_intervals_that_postgresql_reads_are_read,
@@ -141,21 +140,6 @@ fn an_unknown_key_is_refused_with_the_nearest_valid_one(world: &World) {
             "Perhaps you meant \"relations\".",
         ),
     ]);
-}
-
-fn keys_that_do_not_exist_yet_are_unknown(world: &World) {
-    let ground = Ground::new(world);
-    ground.check(&[
-        bad(with(r#""policy": "nightly""#), "$", ""),
-        bad(with(r#""label": "release 42""#), "$", ""),
-    ]);
-    let error = ground
-        .caller
-        .error(&call(&with(r#""label": "release 42""#)));
-    assert_eq!(
-        error.message(),
-        "invalid lockguard policy: unknown key \"label\""
-    );
 }
 
 fn classes_and_rules_are_checked_at_depth(world: &World) {
