@@ -37,7 +37,7 @@ fn or_raise<T>(result: Result<T, Error>) -> T {
 )]
 fn blockers_of(
     relations: Option<Array<'_, pg_sys::Oid>>,
-    mode: Option<&str>,
+    mode: Option<AnyElement>,
 ) -> TableIterator<
     'static,
     (
@@ -64,11 +64,13 @@ fn blockers_of(
         name!(query, Option<Text>),
     ),
 > {
+    roles::with_own_rights_alone();
     let relations =
         relations.map(|array| array.iter().map(|oid| oid.map(|o| o.to_u32())).collect());
     // A session may stand in the way of thousands of relations.
     let mut blocked_by: HashMap<i32, Vec<i32>> = HashMap::new();
-    let sightings = or_raise(blockers(relations, mode));
+    let mode = given(mode, "mode");
+    let sightings = or_raise(mode.and_then(|mode| blockers(relations, &mode)));
     let now = activity::now();
     let rows = sightings.into_iter().filter_map(|sighting| {
         let relation = pg_sys::Oid::from_u32(sighting.relation?);
@@ -110,14 +112,11 @@ fn blockers_of(
     TableIterator::new(rows.collect::<Vec<_>>())
 }
 
-fn blockers(
-    relations: Option<Vec<Option<u32>>>,
-    mode: Option<&str>,
-) -> Result<Vec<Sighting>, Error> {
+fn blockers(relations: Option<Vec<Option<u32>>>, mode: &str) -> Result<Vec<Sighting>, Error> {
     let relations = relations.ok_or(Error::Null("relations"))?;
     let relations: Option<Vec<u32>> = relations.into_iter().collect();
     let relations = needs::existing(relations.ok_or(Error::Null("an element of relations"))?)?;
-    let mode = LockMode::parse(mode.ok_or(Error::Null("mode"))?)?;
+    let mode = LockMode::parse(mode)?;
     let needs: Vec<Need> = needs::closure(&relations)
         .into_iter()
         .map(|relation| Need { relation, mode })
@@ -195,6 +194,7 @@ fn preempt_maintenance(
 }
 
 fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result<Vec<Row>, Error> {
+    roles::with_own_rights_alone();
     let document = datum::jsonb_text(&policy.ok_or(Error::Null("policy"))?);
     let document = serde_json::from_str(&document)
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
@@ -219,6 +219,7 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
     if settings::is_empty() || !act::guard::applies() {
         return Ok(());
     }
+    roles::with_own_rights_alone();
     let users = || {
         let mut users = act::guard::who_has_set_it()?;
         users.push(roles::current_id());

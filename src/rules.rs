@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::pattern::Pattern;
+use crate::pg::datum::Text;
 use crate::session::{Class, MaintenanceRule};
 use crate::tables;
 use pgrx::prelude::*;
@@ -33,10 +34,13 @@ fn in_force() -> Result<Vec<MaintenanceRule>, Error> {
         let mut rules = vec![];
         for row in client.select(query, None, &[])? {
             let pattern = |column| {
-                Ok::<_, spi::Error>(row.get::<String>(column)?.as_deref().map(Pattern::new))
+                Ok::<_, spi::Error>(row.get::<Text>(column)?.map(|text| Pattern::new(&text.0)))
             };
             // The table's CHECK admits only classes that exist.
-            let Some(class) = row.get::<String>(1)?.as_deref().and_then(Class::from_name) else {
+            let Some(class) = row
+                .get::<Text>(1)?
+                .and_then(|text| Class::from_name(&text.0))
+            else {
                 continue;
             };
             rules.push(MaintenanceRule {

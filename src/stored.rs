@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::pg::datum::Text;
-use crate::pg::{interval, raised, roles, wait};
+use crate::pg::{interval, message, raised, roles, wait};
 use crate::policy::{self, Policy, Problem, quoted};
 use crate::report;
 use crate::tables;
@@ -154,15 +154,11 @@ pub fn revoke(name: &str, from: &str) -> Result<(), Error> {
     must_own(name, &entry)?;
     let from_role = existing_role(from)?;
     if !entry.loans.contains(&from_role) {
-        ereport!(
-            NOTICE,
-            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-            crate::pg::text::for_message(&format!(
-                "stored policy {} was not lent to role {}",
-                quoted(name),
-                quoted(from)
-            ))
-        );
+        message::notice(&format!(
+            "stored policy {} was not lent to role {}",
+            quoted(name),
+            quoted(from)
+        ));
     }
     run(
         "DELETE FROM lockguard.policy_loans \

@@ -4,16 +4,15 @@
 use super::target::Aim;
 use super::watch::Watch;
 use crate::decide::Await;
-use crate::pg::{text, wait};
+use crate::pg::{message, wait};
 use crate::report::{self, Outcome, Row};
 use crate::session::Identity;
-use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 
 /// A NOTICE.
 macro_rules! say {
     ($($arguments:tt)*) => {
-        notice!("{}", text::for_message(&format!($($arguments)*)))
+        message::notice(&format!($($arguments)*))
     };
 }
 

@@ -13,11 +13,10 @@ pub use trail::{Record, Trail};
 pub use writer::write as write_rows;
 
 use crate::decide::Act;
-use crate::pg::text;
+use crate::pg::message;
 use crate::policy::quoted;
 use crate::stored::Stored;
 use crate::survey::Sighting;
-use pgrx::prelude::*;
 
 /// A line in the server's log, before the signal is sent, so that not even a crash loses the fact.
 /// It has the full truth: the log is the administrator's.
@@ -66,10 +65,5 @@ pub fn not_signalled(pid: i32, why: &str) {
 /// To the log and nowhere else: with `client_min_messages` a caller could read an ordinary LOG
 /// message, and learn what `pg_stat_activity` hides from him.
 fn write(message: String, detail: String) {
-    ereport!(
-        PgLogLevel::LOG_SERVER_ONLY,
-        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        text::for_message(&message),
-        text::for_message(&detail)
-    );
+    message::log(&message, Some(&detail));
 }

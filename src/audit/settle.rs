@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::pg::datum::Text;
-use crate::pg::{raised, roles, text};
+use crate::pg::{message, raised, roles};
 use crate::tables;
 use pgrx::prelude::*;
 
@@ -31,14 +31,10 @@ pub fn settle(id: i64) -> Result<(), Error> {
         });
     };
     if is_settled {
-        ereport!(
-            NOTICE,
-            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-            text::for_message(&format!(
-                "preemption {id} has been settled before, by {}",
-                by.unwrap_or_default()
-            ))
-        );
+        message::notice(&format!(
+            "preemption {id} has been settled before, by {}",
+            by.unwrap_or_default()
+        ));
         return Ok(());
     }
     let by = roles::current().unwrap_or_default();

@@ -4,10 +4,9 @@
 use super::entry::{Came, Entry, name_of};
 use crate::decide::Act;
 use crate::pg::handover::{Ending, Handover};
-use crate::pg::{activity, catalog, process, roles, settings, text};
+use crate::pg::{activity, catalog, message, process, roles, settings};
 use crate::stored::Stored;
 use crate::survey::Sighting;
-use pgrx::prelude::*;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -125,13 +124,9 @@ impl Trail {
         let missing = std::mem::take(&mut self.missing);
         if let Some(why) = self.why.take().filter(|_| missing > 0) {
             let rows = crate::report::count(missing, "row");
-            ereport!(
-                PgLogLevel::WARNING,
-                PgSqlErrorCode::ERRCODE_WARNING,
-                text::for_message(&format!(
-                    "lockguard: {rows} of this call missing in lockguard.preemptions: {why}"
-                )),
-                "The signals themselves are in the server log, a line each."
+            message::warning(
+                &format!("lockguard: {rows} of this call missing in lockguard.preemptions: {why}"),
+                "The signals themselves are in the server log, a line each.",
             );
         }
     }

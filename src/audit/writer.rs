@@ -4,7 +4,7 @@
 use super::entry::{Came, Entry};
 use crate::pg::datum::{self, Text};
 use crate::pg::handover::Received;
-use crate::pg::{catalog, settings, transaction};
+use crate::pg::{catalog, message, settings, transaction};
 use crate::session::Timestamp;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::datum::DatumWithOid;
@@ -142,11 +142,8 @@ fn arguments(
 }
 
 fn log(why: String) {
-    ereport!(
-        PgLogLevel::LOG,
-        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        crate::pg::text::for_message(&format!(
-            "lockguard could not write to lockguard.preemptions: {why}"
-        ))
+    message::log(
+        &format!("lockguard could not write to lockguard.preemptions: {why}"),
+        None,
     );
 }

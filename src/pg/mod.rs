@@ -23,6 +23,7 @@ pub mod interval;
 pub mod locks;
 mod lwlock;
 pub mod memory;
+pub mod message;
 pub mod parser;
 pub mod prepared;
 pub mod process;

@@ -1,7 +1,7 @@
 //! Prepared transactions: which one a lock belongs to, and their names.
 
 use super::compat::{self, unbound};
-use super::text;
+use super::datum::Text;
 use crate::session::VirtualTransaction;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -39,19 +39,19 @@ pub struct Prepared {
 /// All prepared transactions of the cluster.
 pub fn all() -> Result<Vec<Prepared>, spi::Error> {
     Spi::connect(|client| {
-        // As bytes: a name may come from a database of another encoding.
-        let query = "SELECT p.transaction, pg_catalog.convert_to(p.gid, pg_catalog.getdatabaseencoding()), \
-                     p.ownerid, p.prepared FROM pg_catalog.pg_prepared_xact() p";
+        let query = "SELECT p.transaction, p.gid, p.ownerid, p.prepared \
+                     FROM pg_catalog.pg_prepared_xact() p";
         let mut found = vec![];
         for row in client.select(query, None, &[])? {
             let xid = row.get::<pg_sys::TransactionId>(1)?;
-            let (gid, owner) = (row.get::<Vec<u8>>(2)?, row.get::<pg_sys::Oid>(3)?);
+            // A name may come from a database of another encoding.
+            let (gid, owner) = (row.get::<Text>(2)?, row.get::<pg_sys::Oid>(3)?);
             let prepared = row.get::<TimestampWithTimeZone>(4)?;
             if let (Some(xid), Some(gid), Some(owner), Some(prepared)) = (xid, gid, owner, prepared)
             {
                 found.push(Prepared {
                     xid: xid.into_inner(),
-                    gid: text::from_server_bytes(&gid),
+                    gid: gid.0,
                     owner: owner.to_u32(),
                     prepared: prepared.into_inner(),
                 });

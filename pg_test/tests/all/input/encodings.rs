@@ -20,6 +20,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         names_of_a_latin1_database_are_read_matched_and_told,
         the_way_to_end_a_prepared_transaction_is_right_in_any_encoding,
         a_role_whose_name_is_no_text_is_told_as_far_as_it_is_one,
+        rules_policies_and_rows_go_through_in_any_encoding,
+        a_prepared_transaction_of_another_encoding_is_somebodys_own_business,
     ]
 }
 
@@ -43,6 +45,64 @@ fn asleep(session: &Session, what: &str) -> Running {
             .is_some_and(|(_, event)| event == "PgSleep")
     });
     busy
+}
+
+fn rules_policies_and_rows_go_through_in_any_encoding(world: &World) {
+    let cluster = world.start_cluster(&[]);
+    for encoding in ["LATIN1", "SQL_ASCII", "UTF8"] {
+        let database = database(&cluster, encoding);
+        let caller = database.session("é");
+        if encoding == "SQL_ASCII" {
+            // Bytes that are no UTF-8.
+            caller.run("SET client_encoding = 'SQL_ASCII'");
+            caller.run(
+                "INSERT INTO lockguard.maintenance_rules (name, class, query) \
+                 VALUES (E'\\xe9', 'repack', E'*\\xe9*')",
+            );
+        }
+        caller.run(
+            "INSERT INTO lockguard.maintenance_rules (name, class, query) VALUES ('é', 'repack', '*é*'); \
+             SELECT lockguard.store_policy('é', '{\"preempt\": [\"repack\"], \"label\": \"é\"}', 'é')",
+        );
+        let holder = database.session("holder");
+        holder.run("BEGIN; SELECT FROM t");
+        let busy = asleep(&holder, "'é'");
+        assert_eq!(
+            caller
+                .error("SELECT lockguard.blockers_of('{t}', 'é')")
+                .code()
+                .code(),
+            "22023"
+        );
+        let rows = caller.run("SELECT class, query FROM lockguard.blockers_of('{t}')");
+        assert_eq!(rows.only().text("class"), "repack", "{encoding}");
+        let rows = caller.run(&call(r#"{"relations": ["t"], "policy": "é"}"#));
+        assert_eq!(rows.len(), 1);
+        assert!(busy.wait(SOON).is_err());
+        let rows = caller.run("SELECT policy, label, query FROM lockguard.preemptions");
+        let row = rows.only();
+        assert_eq!(
+            (row.text("policy"), row.text("label")),
+            ("é", "é"),
+            "{encoding}"
+        );
+        assert_eq!(row.text("query"), "SELECT 'é', pg_sleep(50)", "{encoding}");
+        caller.run("SELECT lockguard.drop_policy('é')");
+    }
+}
+
+fn a_prepared_transaction_of_another_encoding_is_somebodys_own_business(world: &World) {
+    let cluster = world.start_cluster(&[]);
+    let latin1 = database(&cluster, "LATIN1");
+    let foreign = latin1.session("holder");
+    foreign.run("BEGIN; LOCK TABLE t; PREPARE TRANSACTION 'é'");
+    let here = database(&cluster, "UTF8");
+    let session = here.session("holder");
+    session.run("BEGIN; LOCK TABLE t; PREPARE TRANSACTION 'own'");
+    let rows = session.run("SELECT gid FROM lockguard.blockers_of('{t}')");
+    assert_eq!(rows.only().text("gid"), "own");
+    session.run("ROLLBACK PREPARED 'own'");
+    foreign.run("ROLLBACK PREPARED 'é'");
 }
 
 fn a_client_that_lacks_the_characters_gets_the_servers_error_and_no_more(world: &World) {

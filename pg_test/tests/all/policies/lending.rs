@@ -19,6 +19,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         nobody_lends_more_than_he_has,
         an_ad_hoc_policy_has_no_more_rights_than_before,
         the_rights_are_put_back_after_a_call_and_after_an_error,
+        an_error_in_a_notice_puts_the_rights_back,
         what_is_hidden_from_the_caller_stays_hidden,
         what_the_caller_spares_tells_him_nothing,
         a_dropped_borrower_is_forgotten,
@@ -157,6 +158,25 @@ fn the_rights_are_put_back_after_a_call_and_after_an_error(world: &World) {
     assert!(!busy.is_finished(), "rights were left over");
     let user = stage.session.run("SELECT current_user");
     assert_eq!(user.value(), Some(&*stage.deployer));
+}
+
+/// The client's encoding has no such letter, so that the server cannot send what the call says.
+fn an_error_in_a_notice_puts_the_rights_back(world: &World) {
+    let stage = Stage::with_loan(world);
+    stage.admin.run(&format!(
+        "CREATE TABLE \"т\" (i int); ALTER TABLE \"т\" OWNER TO {}; GRANT SELECT ON \"т\" TO PUBLIC",
+        stage.deployer
+    ));
+    let (_first, spared) = stage.victim("\"т\"");
+    let (_second, busy) = stage.victim("t");
+    stage.session.run("SET client_encoding = 'LATIN1'");
+    let call = preempt(r#"{"relations": ["\"\u0442\""], "policy": "p"}"#);
+    assert_eq!(code(&stage.session, &call), "22P05");
+    let ad_hoc =
+        r#"{"relations": ["t"], "preempt": [{"application_name": "victim"}], "timeout": "300ms"}"#;
+    assert_eq!(code(&stage.session, &preempt(ad_hoc)), "55P03");
+    assert!(!busy.is_finished(), "rights were left over");
+    assert!(!spared.is_finished());
 }
 
 fn what_is_hidden_from_the_caller_stays_hidden(world: &World) {
