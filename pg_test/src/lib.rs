@@ -11,6 +11,7 @@ pub mod figures;
 pub mod flicker;
 pub mod installation;
 pub mod interposer;
+pub mod load;
 pub mod process;
 pub mod setup;
 pub mod wait;

@@ -9,6 +9,7 @@ mod behind_application;
 mod chart;
 mod figures;
 mod guard;
+mod load;
 mod obstacles;
 mod planning;
 mod play;
@@ -36,7 +37,7 @@ type Table = (
     fn(&World, &mut Sheet) -> Result<(), Failure>,
 );
 
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 10] = [
     ("1", "stall", stall::run),
     ("2", "application", behind_application::run),
     ("3", "obstacles", obstacles::run),
@@ -46,6 +47,7 @@ const TABLES: [Table; 9] = [
     ("7", "guard", guard::run),
     ("8", "planning", planning::run),
     ("9", "victim", right_victim::run),
+    ("10", "load", load::run),
 ];
 
 fn main() -> ExitCode {

@@ -12,6 +12,7 @@ mod faults;
 mod guard;
 mod harness;
 mod input;
+mod load;
 mod play;
 mod policies;
 mod preempt;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         .chain(blockers::trials(&world))
         .chain(truth::trials(&world))
         .chain(ddl::trials(&world))
+        .chain(load::trials(&world))
         .chain(play::trials(&world))
         .collect();
     if !arguments.list
