@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use postgres::Client;
 
+use super::memory::Look;
 use super::tally::{Kind, Tally};
 use super::{calls, changes, connect, schema};
 use crate::{Database, During, Failure};
@@ -20,6 +21,8 @@ pub struct Caller {
     pub tally: Tally,
     pub calls: u64,
     pub slowest: Duration,
+    /// A third of the way, two thirds of it, and at the end.
+    pub looks: Vec<Look>,
 }
 
 impl Caller {
@@ -38,24 +41,49 @@ impl Caller {
             tally: Tally::default(),
             calls: 0,
             slowest: Duration::ZERO,
+            looks: vec![],
         };
         // What a session remembers of the catalogs it is to have before memory is looked at.
         for _ in 0..20 {
             caller.turn();
         }
+        caller.look();
+        caller.looks.clear();
         caller.calls = 0;
         Ok(caller)
     }
 
-    /// Calls until `deadline`, one call in `pause` on average, whatever the calls take.
-    pub fn play(&mut self, deadline: Instant, pause: Duration) {
-        let mut next = Instant::now() + pause.mul_f64(self.rng.f64());
-        while next < deadline && !self.client.is_closed() {
+    /// Calls for `length`, one call in `pause` on average, whatever the calls take.
+    pub fn play(&mut self, length: Duration, pause: Duration) {
+        let start = Instant::now();
+        let mut next = start + pause.mul_f64(self.rng.f64());
+        let mut looks = [1, 2]
+            .map(|third| start + length * third / 3)
+            .into_iter()
+            .peekable();
+        while next < start + length && !self.client.is_closed() {
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            if looks.next_if(|at| *at <= Instant::now()).is_some() {
+                self.look();
+            }
             let before = self.calls;
             self.turn();
             let calls = (self.calls - before) as f64;
             next += pause.mul_f64(2.0 * self.rng.f64() * calls);
+        }
+        self.look();
+    }
+
+    /// Notes the memory that it has now.
+    fn look(&mut self) {
+        // A cancel may hit that too, and more than once.
+        for _ in 0..10 {
+            let look = Look::at(&mut self.client, self.pid, self.calls);
+            self.tally.note(Kind::Ddl, "look at the memory", &look);
+            if let Ok(look) = look {
+                self.looks.push(look);
+                return;
+            }
         }
     }
 

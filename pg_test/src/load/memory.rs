@@ -3,7 +3,52 @@
 //! `Pss_Anon` of `/proc/PID/smaps_rollup`: memory that is backed by no file, where what is still shared since the
 //! fork counts in parts. `Private_*` would count a page of the shared buffers that one process alone has touched.
 
+use postgres::Client;
+
 use crate::{Cluster, During, Failure};
+
+/// What PostgreSQL remembers of the catalogs is in these contexts and those below the first; the rest is everything else.
+const LOOK: &str = "SELECT coalesce(sum(used_bytes) FILTER (WHERE is_cache), 0)::int8, \
+     coalesce(sum(used_bytes) FILTER (WHERE NOT is_cache), 0)::int8 \
+     FROM (SELECT used_bytes, 'CacheMemoryContext' IN (name, coalesce(parent, '')) \
+     OR name IN ('Relcache by OID', 'smgr relation table', 'Type information cache', 'TypCache hash', \
+     'Operator lookup cache', 'Attopt cache', 'TableSpace cache', 'Record information cache') AS is_cache \
+     FROM pg_backend_memory_contexts) c";
+
+/// What a session has, in KiB.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Look {
+    /// How many calls it had made by then.
+    pub calls: f64,
+    pub process: f64,
+    /// In use by the server's caches of the catalogs, and by all other memory contexts.
+    pub caches: f64,
+    pub contexts: f64,
+}
+
+impl Look {
+    /// Of a session that is in no transaction.
+    pub fn at(client: &mut Client, pid: i32, calls: u64) -> Result<Look, postgres::Error> {
+        let row = client.query_one(LOOK, &[])?;
+        let kib = |column| row.get::<_, i64>(column) as f64 / 1024.0;
+        Ok(Look {
+            calls: calls as f64,
+            process: anonymous_kib(pid).unwrap_or_default() as f64,
+            caches: kib(0),
+            contexts: kib(1),
+        })
+    }
+
+    pub fn mean(looks: &[Look]) -> Look {
+        let mean = |of: fn(&Look) -> f64| looks.iter().map(of).sum::<f64>() / looks.len() as f64;
+        Look {
+            calls: mean(|look| look.calls),
+            process: mean(|look| look.process),
+            caches: mean(|look| look.caches),
+            contexts: mean(|look| look.contexts),
+        }
+    }
+}
 
 /// Of that process, in KiB.
 pub fn anonymous_kib(pid: i32) -> Result<u64, Failure> {

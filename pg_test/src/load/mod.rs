@@ -24,7 +24,8 @@ use fastrand::Rng;
 use postgres::{Client, NoTls};
 
 pub use application::{Application, Felt};
-pub use memory::{anonymous_kib, server_kib};
+use memory::anonymous_kib;
+pub use memory::{Look, server_kib};
 pub use remains::{Segments, left_over};
 pub use repeated::{CONTEXTS_LIMIT, Growth, KINDS, PROCESS_LIMIT_KIB, repeat};
 pub use schema::make as make_schema;
@@ -90,16 +91,19 @@ pub struct Played {
     pub calls: u64,
     pub took: Duration,
     pub slowest_call: Duration,
-    pub memory: MemoryOfCallers,
+    /// Of the usual callers.
+    pub usual: Looks,
+    /// Of those who call more often.
+    pub eager: Looks,
 }
 
-/// What the callers' processes hold, in KiB, all of them together.
-#[derive(Clone, Copy)]
-pub struct MemoryOfCallers {
-    pub at_a_third: u64,
-    pub at_two_thirds: u64,
-    pub at_the_end: u64,
-}
+/// The mean of some callers' memory a third of the way, two thirds of it, and at the end.
+pub type Looks = [Look; 3];
+
+/// One caller in so many calls [`EAGER_TIMES`] as often as the others: what grows with each call, and not with what
+/// there is to remember, grows faster there.
+const EAGER_ONE_IN: usize = 50;
+const EAGER_TIMES: u32 = 10;
 
 impl Crowd {
     /// Connects them: three of four are superusers, the others a role with few rights.
@@ -113,52 +117,52 @@ impl Crowd {
         })
     }
 
-    fn memory(&self) -> Result<u64, Failure> {
-        self.callers.iter().map(|c| anonymous_kib(c.pid)).sum()
-    }
-
     /// Has them call, each at its own pace, while others change the schema and hold locks.
     ///
     /// All of them are still connected afterwards, so that what they hold can be looked at.
     pub fn play(&mut self, database: &Database) -> Result<Played, Failure> {
         let plan = self.plan;
         let pids: Vec<i32> = self.callers.iter().map(|caller| caller.pid).collect();
-        let memory = || pids.iter().map(|pid| anonymous_kib(*pid)).sum();
         let start = Instant::now();
-        let deadline = start + plan.length;
-        // Of one session: uniform between none and twice this.
-        let pause = Duration::from_secs_f64(plan.sessions as f64 / plan.calls_per_second);
+        let (eager, usual): (Vec<_>, Vec<_>) = (self.callers.iter_mut().enumerate())
+            .partition(|(number, _)| number % EAGER_ONE_IN == 0);
+        // In the time of one call of an eager caller and its share of the others', on average.
+        let shares = usual.len() as f64 + f64::from(EAGER_TIMES) * eager.len() as f64;
+        let pause = Duration::from_secs_f64(shares / plan.calls_per_second);
         let surroundings = Surroundings::start(database, plan.seed, &pids)?;
-        let (first, second) = std::thread::scope(|scope| {
-            for caller in &mut self.callers {
-                scope.spawn(move || caller.play(deadline, pause));
-            }
-            std::thread::sleep(plan.length / 3);
-            let first: Result<u64, Failure> = memory();
-            std::thread::sleep(plan.length / 3);
-            (first, memory())
+        std::thread::scope(|scope| {
+            let play = |callers: Vec<(usize, _)>, pause| {
+                for (_, caller) in callers {
+                    let caller: &mut Caller = caller;
+                    scope.spawn(move || caller.play(plan.length, pause));
+                }
+            };
+            play(eager, pause / EAGER_TIMES);
+            play(usual, pause);
         });
         let took = start.elapsed();
         let mut tally = surroundings.stop();
         for caller in &mut self.callers {
             tally.add(std::mem::take(&mut caller.tally));
         }
+        let slowest = self.callers.iter().map(|caller| caller.slowest).max();
         Ok(Played {
             tally,
             calls: self.callers.iter().map(|caller| caller.calls).sum(),
             took,
-            slowest_call: self
-                .callers
-                .iter()
-                .map(|caller| caller.slowest)
-                .max()
-                .unwrap_or_default(),
-            memory: MemoryOfCallers {
-                at_a_third: first?,
-                at_two_thirds: second?,
-                at_the_end: self.memory()?,
-            },
+            slowest_call: slowest.unwrap_or_default(),
+            usual: self.looks(false),
+            eager: self.looks(true),
         })
+    }
+
+    fn looks(&self, is_eager: bool) -> Looks {
+        let of = self.callers.iter().enumerate();
+        let of = of.filter(|(number, caller)| {
+            (number % EAGER_ONE_IN == 0) == is_eager && caller.looks.len() == 3
+        });
+        let of: Vec<&Vec<Look>> = of.map(|(_, caller)| &caller.looks).collect();
+        std::array::from_fn(|at| Look::mean(&of.iter().map(|looks| looks[at]).collect::<Vec<_>>()))
     }
 }
 

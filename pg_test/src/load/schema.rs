@@ -26,7 +26,9 @@ pub fn make(database: &Database) {
     let setup = database.session("setup");
     setup.run(&format!(
         "DO $$BEGIN IF to_regrole('{CLERK}') IS NULL THEN CREATE ROLE {CLERK} LOGIN; END IF; END$$; \
-         ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT ON TABLES TO {CLERK}"
+         ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT ON TABLES TO {CLERK}; \
+         GRANT SELECT ON pg_backend_memory_contexts TO {CLERK}; \
+         GRANT EXECUTE ON FUNCTION pg_get_backend_memory_contexts TO {CLERK}"
     ));
     for number in 0..TABLES {
         setup.run(&format!(

@@ -61,6 +61,10 @@ fn calls_over_a_changing_schema_end_well_or_as_designed_and_leave_nothing(world:
         "{:?}",
         played.slowest_call
     );
+    // What the caches of the catalogs grow by is the server's own affair.
+    let [first, _, end] = played.usual;
+    println!("{first:?} {end:?}");
+    assert!(end.contexts - first.contexts <= 64.0, "{first:?} {end:?}");
     let strange = unexpected_in_log(&cluster.log());
     assert!(strange.is_empty(), "{}", strange.join("\n"));
     // The callers are still connected.
