@@ -183,6 +183,21 @@ fn callers_memory(sheet: &mut Sheet, played: &Played) {
         &["callers", "calls", "process", "caches", "other contexts"],
         &rows,
     );
+    let [_, before, end] = played.eager;
+    let a_call = (end.process - before.process) / (end.calls - before.calls).max(1.0);
+    sheet.target(
+        a_call <= GROWTH_KIB_A_CALL,
+        &format!("the process of an eager caller grows by at most {GROWTH_KIB_A_CALL} KiB a call in the last third"),
+        &format!("{a_call:.2} KiB"),
+    );
+    let others = [played.usual, played.eager].map(|[first, _, end]| end.contexts - first.contexts);
+    sheet.target(
+        others.iter().all(|grown| *grown <= OTHER_CONTEXTS_KIB),
+        &format!(
+            "all contexts but the caches grow by at most {OTHER_CONTEXTS_KIB} KiB from a third of the time to the end"
+        ),
+        &format!("{:.1} KiB, eager {:.1} KiB", others[0], others[1]),
+    );
 }
 
 fn none(sheet: &mut Sheet, wanted: &str, found: &[String]) {
