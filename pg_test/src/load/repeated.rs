@@ -120,7 +120,8 @@ pub fn repeat(database: &Database, what: &Repeated, rounds: usize) -> Result<Gro
         }
         let outcome = client.simple_query(what.sql);
         if outcome.is_err() != what.fails {
-            let told = outcome.err().map(|error| error.to_string());
+            // Of a server's error, `Display` says no more than that it is one.
+            let told = outcome.err().map(|error| format!("{error:?}"));
             let told = told.unwrap_or_else(|| "it succeeded".to_owned());
             return Err(Failure::new(format!("{}: {told}", what.name)));
         }
