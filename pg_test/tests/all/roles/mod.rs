@@ -1,7 +1,9 @@
 //! Roles: who may signal whom, what stays hidden from whom, and what an ordinary role may do at all.
 
+mod attacks;
 mod extension;
 mod matrix;
+mod reviewed;
 mod secrecy;
 mod signalling;
 
@@ -21,6 +23,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         matrix::trials,
         secrecy::trials,
         extension::trials,
+        attacks::trials,
+        reviewed::trials,
     ]
     .into_iter()
     .flat_map(|of| of(world))
