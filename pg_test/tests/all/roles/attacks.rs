@@ -68,6 +68,7 @@ fn nothing_that_hides_the_system_s_names_is_called(world: &World) {
     stage.admin.run(&format!(
         "CREATE TABLE t (i int); ALTER TABLE t OWNER TO {deployer}; GRANT SELECT ON t TO PUBLIC; \
          CREATE SCHEMA evil AUTHORIZATION {attacker}; GRANT USAGE ON SCHEMA evil TO PUBLIC; \
+         ALTER DATABASE {database} OWNER TO {attacker}; \
          ALTER DATABASE {database} SET lockguard.policy = '{{\"timeout\": \"1s\"}}'"
     ));
     stage.session(&attacker, "attacker").run(SHADOWS);
@@ -92,7 +93,7 @@ fn nothing_that_hides_the_system_s_names_is_called(world: &World) {
             session.run("SELECT FROM lockguard.locks_of('DROP TABLE public.t CASCADE')");
             let rows = session.run(&preempt(r#"{"relations": ["public.t"]}"#));
             assert_eq!(verdict_on(&rows, &backup), "terminated", "{path}: {who}");
-            // Guard mode asks where its setting comes from.
+            // Guard mode asks where its setting comes from, for the database's owner is no superuser.
             session.run("ALTER TABLE public.t ALTER i SET NOT NULL");
             session.run("SELECT FROM lockguard.preemptions; SELECT FROM lockguard.owed");
             session.run("SELECT lockguard.settle(id) FROM lockguard.preemptions");
