@@ -47,6 +47,8 @@ pub struct Standing<'a> {
     /// The caller could queue for what it holds, and so have the server end it if it is an autovacuum
     /// worker.
     pub may_queue: bool,
+    /// The rights with which sessions are signalled are lent for what it holds.
+    pub is_lent: bool,
     /// How long ago this call first signalled another session of the same job (see [`are_kin`]).
     pub kin_sent: Option<Duration>,
 }
@@ -306,8 +308,9 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         rights: session.rights.of_caller_alone(),
         ..given
     };
-    let may_signal = session.rights.signal;
+    let may_signal = session.rights.signal && standing.is_lent;
     let yields = !may_signal
+        && standing.is_lent
         && standing.may_queue
         && session.process == Process::AutovacuumWorker
         && !session.anti_wraparound;

@@ -30,29 +30,31 @@ fn in_force() -> Result<Vec<MaintenanceRule>, Error> {
     )?;
     let query = "SELECT r.class, r.application_name, r.usename, r.backend_type, r.query, r.client_addr \
                  FROM lockguard.maintenance_rules r";
-    Spi::connect(|client| {
-        let mut rules = vec![];
-        for row in client.select(query, None, &[])? {
-            let pattern = |column| {
-                Ok::<_, spi::Error>(row.get::<Text>(column)?.map(|text| Pattern::new(&text.0)))
-            };
-            // The table's CHECK admits only classes that exist.
-            let Some(class) = row
-                .get::<Text>(1)?
-                .and_then(|text| Class::from_name(&text.0))
-            else {
-                continue;
-            };
-            rules.push(MaintenanceRule {
-                class,
-                application_name: pattern(2)?,
-                usename: pattern(3)?,
-                backend_type: pattern(4)?,
-                query: pattern(5)?,
-                client_addr: pattern(6)?,
-            });
-        }
-        Ok(rules)
-    })
-    .map_err(|error: spi::Error| Error::Server(error.to_string()))
+    let rules = tables::reading(|| {
+        Spi::connect(|client| {
+            let mut rules = vec![];
+            for row in client.select(query, None, &[])? {
+                let pattern = |column| {
+                    Ok::<_, spi::Error>(row.get::<Text>(column)?.map(|text| Pattern::new(&text.0)))
+                };
+                // The table's CHECK admits only classes that exist.
+                let Some(class) = row
+                    .get::<Text>(1)?
+                    .and_then(|text| Class::from_name(&text.0))
+                else {
+                    continue;
+                };
+                rules.push(MaintenanceRule {
+                    class,
+                    application_name: pattern(2)?,
+                    usename: pattern(3)?,
+                    backend_type: pattern(4)?,
+                    query: pattern(5)?,
+                    client_addr: pattern(6)?,
+                });
+            }
+            Ok(rules)
+        })
+    });
+    rules.map_err(|error: spi::Error| Error::Server(error.to_string()))
 }

@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::pg::datum::Text;
-use crate::pg::{interval, message, raised, roles, wait};
+use crate::pg::{interval, message, raised, roles, snapshots, wait};
 use crate::policy::{self, Policy, Problem, quoted};
 use crate::report;
 use crate::tables;
@@ -20,6 +20,28 @@ pub struct Stored {
     /// The role that stored it.
     pub owner: u32,
     pub policy: Policy,
+    /// Who must be allowed to use it.
+    users: Vec<u32>,
+}
+
+impl Stored {
+    /// Sees that it is still there, still the same role's, and still lent.
+    ///
+    /// # Errors
+    /// As for [`for_use`].
+    pub fn is_still_lent(&self) -> Result<(), Error> {
+        let now = for_use(&self.name, &self.users)?;
+        match now.owner == self.owner {
+            true => Ok(()),
+            false => Err(Error::NotAllowed {
+                message: format!(
+                    "stored policy {} was stored anew by another role meanwhile",
+                    quoted(&self.name)
+                ),
+                hint: "Call again.".into(),
+            }),
+        }
+    }
 }
 
 /// What its row says.
@@ -68,6 +90,7 @@ pub fn for_use(name: &str, users: &[u32]) -> Result<Stored, Error> {
         name: name.to_owned(),
         owner: entry.owner,
         policy: read(&entry.policy)?,
+        users: users.to_vec(),
     })
 }
 
@@ -94,10 +117,7 @@ pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), 
         }
         // A dropped role's loans were that role's to give.
         Ok(_) => {
-            run(
-                "DELETE FROM lockguard.policy_loans WHERE policy OPERATOR(pg_catalog.=) $1",
-                &[text(name)],
-            )?;
+            forget_loans(name)?;
             roles::current_id()
         }
         Err(Error::UnknownObject { .. }) => roles::current_id(),
@@ -124,6 +144,7 @@ pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), 
 /// 42704 where there is none; 42501 for who is not of its owner.
 pub fn drop(name: &str) -> Result<(), Error> {
     must_own(name, &find(name)?)?;
+    forget_loans(name)?;
     run(
         "DELETE FROM lockguard.policies WHERE name OPERATOR(pg_catalog.=) $1",
         &[text(name)],
@@ -175,22 +196,25 @@ fn find(name: &str) -> Result<Entry, Error> {
                         ARRAY(SELECT l.role::pg_catalog.oid FROM lockguard.policy_loans l \
                               WHERE l.policy OPERATOR(pg_catalog.=) p.name) \
                  FROM lockguard.policies p WHERE p.name OPERATOR(pg_catalog.=) $1";
+    // What has been revoked since this transaction began does not count any more.
     let found = raised::as_owner_of(table, || {
-        Spi::connect(|client| {
-            let mut found = None;
-            for row in client.select(query, None, &[text(name)])? {
-                found = Some(Entry {
-                    owner: row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32()),
-                    policy: row.get::<Text>(2)?.map_or(String::new(), |text| text.0),
-                    loans: row
-                        .get::<Vec<pg_sys::Oid>>(3)?
-                        .unwrap_or_default()
-                        .into_iter()
-                        .map(|oid| oid.to_u32())
-                        .collect(),
-                });
-            }
-            Ok::<_, spi::Error>(found)
+        snapshots::with_latest(|| {
+            Spi::connect(|client| {
+                let mut found = None;
+                for row in client.select(query, None, &[text(name)])? {
+                    found = Some(Entry {
+                        owner: row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32()),
+                        policy: row.get::<Text>(2)?.map_or(String::new(), |text| text.0),
+                        loans: row
+                            .get::<Vec<pg_sys::Oid>>(3)?
+                            .unwrap_or_default()
+                            .into_iter()
+                            .map(|oid| oid.to_u32())
+                            .collect(),
+                    });
+                }
+                Ok::<_, spi::Error>(found)
+            })
         })
     });
     match found.map_err(server)? {
@@ -274,6 +298,13 @@ fn existing_role(name: &str) -> Result<u32, Error> {
     })
 }
 
+fn forget_loans(name: &str) -> Result<(), Error> {
+    run(
+        "DELETE FROM lockguard.policy_loans WHERE policy OPERATOR(pg_catalog.=) $1",
+        &[text(name)],
+    )
+}
+
 /// Loans to roles that have been dropped are nobody's.
 fn forget_dropped() -> Result<(), Error> {
     run(
@@ -287,7 +318,7 @@ fn forget_dropped() -> Result<(), Error> {
 /// Changes one of the tables, as their owner.
 fn run(query: &str, arguments: &[pgrx::datum::DatumWithOid<'_>]) -> Result<(), Error> {
     let table = tables::find("policies")?;
-    raised::as_owner_of(table, || Spi::run_with_args(query, arguments)).map_err(server)
+    raised::changing_as_owner_of(table, || Spi::run_with_args(query, arguments)).map_err(server)
 }
 
 fn text(value: &str) -> pgrx::datum::DatumWithOid<'static> {

@@ -1,15 +1,18 @@
-//! The extension's own tables, read without ever waiting for anybody.
+//! The extension's own tables, read without waiting for anybody who has locked them, and for less than a
+//! second for who has locked an index of theirs.
 
 use crate::error::Error;
-use crate::lock::RelationId;
-use crate::pg::{catalog, take};
+use crate::lock::{LockMode, RelationId};
+use crate::pg::{catalog, extension, settings, take};
 
 /// The table of that name in the extension's schema.
 ///
 /// # Errors
 /// 42P01 where there is none.
 pub fn find(name: &str) -> Result<RelationId, Error> {
-    catalog::resolve_parts(Some("lockguard"), name).ok_or_else(|| Error::UnknownRelation {
+    // Once the extension is dropped, somebody else can make a table of that name.
+    let table = catalog::resolve_parts(Some("lockguard"), name).filter(|t| extension::owns(*t));
+    table.ok_or_else(|| Error::UnknownRelation {
         message: format!("table lockguard.{name} does not exist"),
         detail: None,
         hint: Some("Is the extension lockguard created in this database?".into()),
@@ -22,7 +25,7 @@ pub fn find(name: &str) -> Result<RelationId, Error> {
 /// And 55P03 where somebody holds it in ACCESS EXCLUSIVE mode.
 pub fn for_reading(name: &str, what_fails: &str) -> Result<RelationId, Error> {
     let table = find(name)?;
-    if take::try_lock_for_reading(table) {
+    if take::try_lock(table, LockMode::AccessShare) {
         return Ok(table);
     }
     Err(Error::NotFree {
@@ -31,5 +34,13 @@ pub fn for_reading(name: &str, what_fails: &str) -> Result<RelationId, Error> {
         hint: format!(
             "See who holds it with: SELECT * FROM pg_locks WHERE relation = 'lockguard.{name}'::regclass AND mode = 'AccessExclusiveLock';"
         ),
+    })
+}
+
+/// Reads from them, as whoever is current.
+pub fn reading<R>(work: impl FnOnce() -> R) -> R {
+    settings::with_settings_kept(|| {
+        settings::limit_lock_waits("900ms");
+        work()
     })
 }

@@ -1,11 +1,11 @@
 //! Guard mode: before each DDL statement of the session, what `preempt_maintenance` would do for it.
 
+use super::owned::is_own;
 use super::statement::Statement;
 use super::target::Aim;
 use super::{Manner, carry_out};
 use crate::ddl;
 use crate::error::Error;
-use crate::lock::RelationId;
 use crate::needs;
 use crate::pg::event::Ddl;
 use crate::pg::roles::{self, OnlyWith};
@@ -36,7 +36,7 @@ pub fn before(ddl: Ddl, standing: &Standing) -> Result<(), Error> {
         let mut planned = needs::statement(&statement);
         if is_lent {
             // What others own, such as a table that a foreign key references, is left to the statement.
-            planned.retain(|planned| planned.relation.is_none_or(owns));
+            planned.retain(|planned| planned.relation.is_none_or(is_own));
         }
         planned
     };
@@ -65,10 +65,6 @@ fn may_be_run(statement: &ddl::Statement) -> bool {
             true => roles::may_drop(relation),
             false => roles::owns(relation),
         })
-}
-
-fn owns(relation: RelationId) -> bool {
-    catalog::relation(relation).is_some() && roles::owns(relation)
 }
 
 /// Whose policy it is, beside the current role's: in a SECURITY DEFINER function that of whoever calls it; and that

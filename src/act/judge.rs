@@ -1,7 +1,7 @@
 //! Having each way judged by itself: for the whole target, or with `"all"` for each relation.
 
 use super::target::Aim;
-use super::{Call, watch};
+use super::{Call, owned, watch};
 use crate::decide::{self, Decision, decide};
 use crate::lock::LockTag;
 use crate::session::Identity;
@@ -23,7 +23,15 @@ impl Call<'_> {
         for members in groups {
             let waits_for = watch::who_waits_for_whom(&members);
             let may_queue = |sighting: &Sighting| self.aim.may_queue_for(sighting);
-            let standings = self.watch.standings(&members, &waits_for, may_queue, left);
+            // A stored policy is not lent for what others own, were it two steps away.
+            let is_lent = |sighting: &Sighting| {
+                self.stored.is_none()
+                    || sighting.behind.is_none()
+                    || sighting.relation.is_some_and(owned::is_own)
+            };
+            let standings = self
+                .watch
+                .standings(&members, &waits_for, may_queue, is_lent, left);
             let call = decide::Call {
                 has_signalled: self.watch.has_signalled(),
                 takes: self.takes,

@@ -281,7 +281,9 @@ impl Call<'_> {
             let victims = victims
                 .into_iter()
                 .filter_map(|victim| Some((victim, *acts.get(&victim.session.identity)?)));
-            let has_sent = self.signal(victims.collect());
+            let victims = victims.collect();
+            self.is_still_lent()?;
+            let has_sent = self.signal(victims);
             if !has_sent {
                 // All of them were just letting go.
                 wait::sleep(SOON);
@@ -309,6 +311,18 @@ impl Call<'_> {
             None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
+    }
+
+    /// Whether the stored policy, if it is one, is still lent, and for this target: the call may have
+    /// waited for long.
+    fn is_still_lent(&self) -> Result<(), Error> {
+        match self.stored {
+            Some(stored) => {
+                stored.is_still_lent()?;
+                self.aim.must_be_owned()
+            }
+            None => Ok(()),
+        }
     }
 
     /// Passes on what is newly known to have come of signals.

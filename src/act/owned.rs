@@ -44,6 +44,11 @@ impl Aim {
     }
 }
 
+/// Whether there is such a relation, and the current role owns it.
+pub fn is_own(relation: RelationId) -> bool {
+    catalog::relation(relation).is_some() && roles::owns(relation)
+}
+
 fn all(mut relations: impl Iterator<Item = RelationId>) -> Result<(), Error> {
     let is_others =
         |relation: &RelationId| catalog::relation(*relation).is_some() && !roles::owns(*relation);

@@ -247,12 +247,14 @@ impl Watch {
 
     /// These sessions, each once, as the decision needs them; `waits_for` as [`who_waits_for_whom`]
     /// tells it of the same sightings. `may_queue`: whether the caller could queue for what a session
-    /// holds there; asked only where that decides something.
+    /// holds there; asked only where that decides something. `is_lent`: whether the rights with which
+    /// sessions are signalled reach as far as what it holds there.
     pub fn standings<'a>(
         &'a self,
         sightings: &[&Sighting],
         waits_for: &'a [Vec<usize>],
         may_queue: impl Fn(&Sighting) -> bool,
+        is_lent: impl Fn(&Sighting) -> bool,
         time_left: Duration,
     ) -> Vec<Standing<'a>> {
         each_session(sightings.iter().copied())
@@ -269,6 +271,7 @@ impl Watch {
                 Some(Standing {
                     hold,
                     waits_for,
+                    is_lent: is_lent(sighting),
                     may_queue: is_only_to_yield && may_queue(sighting),
                     direct: sighting.behind.is_none(),
                     waits_for_us: sighting.waits_for_us,
@@ -310,6 +313,7 @@ impl Watch {
             was_finishing: track.was_finishing,
             eta: self.now.and_then(|(_, stamp)| track.session.eta(stamp)),
             may_queue: false,
+            is_lent: true,
             kin_sent: kin
                 .flat_map(|t| &t.sent)
                 .filter(|sent| sent.at >= track.transaction_seen)

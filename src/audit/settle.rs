@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 /// # Errors
 /// 42704 where this role sees no such row.
 pub fn settle(id: i64) -> Result<(), Error> {
-    let table = tables::find("trail")?;
+    let table = tables::for_reading("trail", "Without it nothing can be settled.")?;
     let server = |error: spi::Error| Error::Server(error.to_string());
     // The view is the judge of who may read it: it goes by the current role.
     let seen = Spi::connect(|client| {
@@ -38,7 +38,7 @@ pub fn settle(id: i64) -> Result<(), Error> {
         return Ok(());
     }
     let by = roles::current().unwrap_or_default();
-    raised::as_owner_of(table, || {
+    raised::changing_as_owner_of(table, || {
         Spi::run_with_args(
             "UPDATE lockguard.trail SET settled_at = pg_catalog.now(), settled_by = $2 \
              WHERE id OPERATOR(pg_catalog.=) $1",

@@ -42,6 +42,7 @@ impl Member {
             was_finishing: false,
             may_queue: self.may_queue,
             kin_sent: None,
+            is_lent: true,
         }
     }
 }

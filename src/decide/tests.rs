@@ -47,6 +47,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         from_start: true,
         sent: None,
         kin_sent: None,
+        is_lent: true,
         direct: true,
         waits_for: &[],
         waits_for_us: false,

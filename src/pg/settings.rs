@@ -60,8 +60,11 @@ pub fn application_name() -> Option<String> {
 /// Sets a setting for as long as this process lives: for one that runs nobody's statements but ours.
 pub fn set_for_process(name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) {
-        // SAFETY: sets a setting that there is, outside any transaction.
+        // SAFETY: sets a setting, outside any transaction, if there is one of that name.
         unsafe {
+            if pg_sys::GetConfigOption(name.as_ptr(), true, false).is_null() {
+                return;
+            }
             pg_sys::SetConfigOption(
                 name.as_ptr(),
                 value.as_ptr(),
@@ -69,6 +72,32 @@ pub fn set_for_process(name: &str, value: &str) {
                 pg_sys::GucSource::PGC_S_SESSION,
             );
         }
+    }
+}
+
+/// Has lock waits give up after that, until the end of [`with_settings_kept`].
+pub fn limit_lock_waits(limit: &str) {
+    if let Ok(limit) = CString::new(limit) {
+        set(c"lock_timeout", Some(&limit));
+    }
+}
+
+/// Has triggers and rules that others have made not fire, until the end of [`with_settings_kept`]. It
+/// leaves out the checks of foreign keys as well.
+pub fn silence_triggers() {
+    // SAFETY: a setting of this session, put back with the nest level that the caller has opened. It is
+    // the superuser's to set, and ours where nothing but our own statement runs.
+    unsafe {
+        pg_sys::set_config_option(
+            c"session_replication_role".as_ptr(),
+            c"replica".as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
     }
 }
 

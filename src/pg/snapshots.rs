@@ -1,5 +1,5 @@
-//! Who has a snapshot in this database, and so may still see what an index that is being built
-//! concurrently would lack.
+//! Snapshots: who has one in this database, and so may still see what an index that is being built
+//! concurrently would lack; and reading with a fresh one.
 
 use super::locks::InWay;
 use super::{compat, locks, process};
@@ -58,4 +58,15 @@ pub fn waits_for_us(pid: i32) -> bool {
     };
     let ours = LockTag::virtual_transaction(transaction.slot, transaction.local);
     locks::awaited(pid).is_some_and(|wait| wait.tag == ours)
+}
+
+/// Reads with a snapshot of this moment, whatever the transaction's own is.
+pub fn with_latest<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: pushed and popped in pairs; an error that ends the (sub)transaction pops it as well.
+    unsafe {
+        pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+        let result = work();
+        pg_sys::PopActiveSnapshot();
+        result
+    }
 }

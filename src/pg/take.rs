@@ -2,7 +2,7 @@
 
 use super::catalog;
 use super::subtransaction::{kept, limit_lock_waits};
-use crate::lock::{Need, RelationId};
+use crate::lock::{LockMode, Need, RelationId};
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
@@ -76,13 +76,8 @@ pub fn all(
     (attempt, stalled)
 }
 
-/// Takes ACCESS SHARE on a table of ours if that is possible at once, and tells whether it was.
-pub fn try_lock_for_reading(table: RelationId) -> bool {
+/// Locks a table of ours if that is possible at once, and tells whether it was.
+pub fn try_lock(table: RelationId, mode: LockMode) -> bool {
     // SAFETY: an ordinary lock of this transaction.
-    unsafe {
-        pg_sys::ConditionalLockRelationOid(
-            pg_sys::Oid::from_u32(table),
-            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-        )
-    }
+    unsafe { pg_sys::ConditionalLockRelationOid(pg_sys::Oid::from_u32(table), mode.number()) }
 }
