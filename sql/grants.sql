@@ -3,6 +3,33 @@
 -- counts as maintenance, and belong to the extension's owner. The trail is read through a view that
 -- shows each role its own, and nobody but the extension's owner writes it by hand.
 
+-- ALTER DEFAULT PRIVILEGES may have given others more than is meant for anybody. Every operator meets its
+-- exact types, so that none in the search path is preferred.
+DO $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN
+        SELECT c.oid::regclass AS relation, c.relkind, coalesce(r.rolname, 'public') AS grantee, a.grantee AS number
+        FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
+        LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+        WHERE c.relnamespace = 'lockguard'::pg_catalog.regnamespace::pg_catalog.oid AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s',
+            CASE WHEN found.relkind = 'S'::pg_catalog."char" THEN 'SEQUENCE' ELSE 'TABLE' END, found.relation,
+            CASE WHEN found.number = 0::pg_catalog.oid THEN 'PUBLIC' ELSE pg_catalog.quote_ident(found.grantee) END);
+    END LOOP;
+    FOR found IN
+        SELECT p.oid::regprocedure AS function, coalesce(r.rolname, 'public') AS grantee, a.grantee AS number
+        FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) a
+        LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+        WHERE p.pronamespace = 'lockguard'::pg_catalog.regnamespace::pg_catalog.oid AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s', found.function,
+            CASE WHEN found.number = 0::pg_catalog.oid THEN 'PUBLIC' ELSE pg_catalog.quote_ident(found.grantee) END);
+    END LOOP;
+END $$;
+
 GRANT USAGE ON SCHEMA lockguard TO PUBLIC;
 GRANT SELECT ON lockguard.maintenance_rules TO PUBLIC;
 GRANT SELECT ON lockguard.policies, lockguard.policy_loans TO PUBLIC;

@@ -115,7 +115,7 @@ fn carry_out(
     }
     let result = call.run();
     call.tell_trail();
-    call.trail.finish();
+    call.trail.finish(takes);
     result
 }
 

@@ -72,6 +72,7 @@ impl Call<'_> {
                 write_down(victim, act);
                 let one = self.trail.begin(&[(victim, act)], label, stored, &target);
                 for record in one {
+                    self.trail.not_yet(record);
                     has_sent |= self.have_yield(victim.session.identity, record);
                 }
             }

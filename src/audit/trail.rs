@@ -11,7 +11,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// How long the end of a call waits for its rows: some milliseconds, unless the trail's table is locked.
+/// With locks held the application waits as well.
 const TO_WRITE: Duration = Duration::from_secs(1);
+const TO_WRITE_WITH_LOCKS: Duration = Duration::from_millis(250);
 
 /// The longest target and query kept, in characters.
 const LONGEST_TARGET: usize = 300;
@@ -75,6 +77,15 @@ impl Trail {
         (0..count).map(|entry| Record { batch, entry }).collect()
     }
 
+    /// Says that a signal has not been sent, and may yet be: should the caller go now, it was not.
+    pub fn not_yet(&self, record: Record) {
+        if let Some(Some(batch)) = self.batches.get(record.batch) {
+            batch
+                .handover
+                .tell(record.entry, Came::NotSent.number(), None);
+        }
+    }
+
     /// Says what came of one. Once that is known of all that were signalled together, their rows are
     /// written.
     pub fn came(&mut self, record: Record, came: Came, freed_after: Option<Duration>) {
@@ -98,11 +109,17 @@ impl Trail {
         }
     }
 
-    /// Has the rest written, sees that all of it is, and warns of what is not.
+    /// Has the rest written, sees that all of it is, and warns of what is not. `holds_locks`: others wait
+    /// for the caller meanwhile.
     ///
     /// # Errors
     /// Whatever interrupts a wait. The rows are written all the same.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, holds_locks: bool) {
+        let limit = if holds_locks {
+            TO_WRITE_WITH_LOCKS
+        } else {
+            TO_WRITE
+        };
         let start = Instant::now();
         for batch in std::mem::take(&mut self.batches).into_iter().flatten() {
             let Batch {
@@ -113,7 +130,7 @@ impl Trail {
             for entry in open {
                 handover.tell(entry, Came::StillHolds.number(), None);
             }
-            let why = match handover.end(TO_WRITE.saturating_sub(start.elapsed())) {
+            let why = match handover.end(limit.saturating_sub(start.elapsed())) {
                 Ending::Done => continue,
                 Ending::Failed => "the background worker failed; the server log tells why",
                 Ending::Late => "the background worker has not come to it yet",

@@ -2,15 +2,17 @@
 //! listens.
 
 use super::entry::{Came, Entry};
+use crate::lock::LockMode;
 use crate::pg::datum::{self, Text};
 use crate::pg::handover::Received;
-use crate::pg::{catalog, message, settings, transaction};
+use crate::pg::{message, raised, settings, take, transaction, wait};
 use crate::session::Timestamp;
+use crate::tables;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What applies to this worker, whatever the database or the server sets.
 const SETTINGS: [(&str, &str); 10] = [
@@ -19,8 +21,8 @@ const SETTINGS: [(&str, &str); 10] = [
     ("search_path", "pg_catalog, pg_temp"),
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
-    // Somebody may hold the table for long.
-    ("lock_timeout", "10s"),
+    // Since PostgreSQL 17.
+    ("transaction_timeout", "0"),
     // Whoever waits for the row, perhaps with the lock held, does not wait for the disk: it comes after.
     ("synchronous_commit", "off"),
     ("session_replication_role", "origin"),
@@ -34,71 +36,105 @@ const INSERT: &str = "INSERT INTO lockguard.trail (signalled_at, label, policy, 
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::pg_catalog.inet, $16, $17, $18, \
      $19, $20, $21, $22, $23) RETURNING id";
 
+/// How long the worker waits for what came of the signals, lest calls that wait use up all workers; and
+/// then for the table, should somebody have locked it.
+const FOR_NEWS: Duration = Duration::from_secs(10);
+const FOR_TABLE: Duration = Duration::from_secs(10);
+
+/// One signal, with what came of it.
+type Told = (Entry, Came, Option<Duration>);
+
 /// All that the worker does.
 pub fn write(received: Received) {
     for (name, value) in SETTINGS {
         settings::set_for_process(name, value);
     }
-    received.wait_until_over();
-    let entries: Vec<Entry> = serde_json::from_str(&received.text()).unwrap_or_default();
-    let entries: Vec<(Entry, Came, Option<Duration>)> = (0..)
+    let is_over = received.wait_until_over(FOR_NEWS);
+    let entries: Vec<Entry> = match serde_json::from_str(&received.text()) {
+        Ok(entries) => entries,
+        Err(error) => return fail(&received, &error.to_string()),
+    };
+    let told: Vec<Told> = (0..)
         .zip(entries)
         .map(|(i, entry)| {
             let (came, time) = received.word(i);
-            (entry, Came::from_number(came), time)
+            match Came::from_number(came) {
+                // The caller is there, and still waits.
+                Came::Unknown if !is_over => (entry, Came::StillHolds, None),
+                came => (entry, came, time),
+            }
         })
         .filter(|(_, came, _)| *came != Came::NotSent)
         .collect();
-    if entries.is_empty() {
-        received.finish(true);
-        return;
+    if told.is_empty() {
+        return received.finish(true);
     }
-    let is_written = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
-        if catalog::resolve_parts(Some("lockguard"), "trail").is_none() {
-            return Ok(false);
-        }
-        insert(&entries).map(|()| true)
+    let written = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| insert(&told)));
+    let ids = match written {
+        Ok(ids) => ids,
+        Err(why) => return fail(&received, &why),
+    };
+    received.finish(true);
+    transaction::flush();
+    // Apart, for a queue of notifications that is full, or held by somebody, must not cost the rows.
+    let notified = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+        ids.iter()
+            .zip(&told)
+            .try_for_each(|(id, told)| notify(*id, told))
     }));
-    match is_written {
-        Ok(true) => {
-            received.finish(true);
-            transaction::flush();
-        }
-        Ok(false) => {
-            log("there is no table lockguard.trail".into());
-            received.finish(false);
-        }
-        Err(error) => {
-            log(error.to_string());
-            received.finish(false);
-        }
+    if let Err(error) = notified {
+        log(&format!("could not notify: {error}"));
     }
 }
 
-fn insert(entries: &[(Entry, Came, Option<Duration>)]) -> Result<(), spi::Error> {
-    for (entry, came, freed_after) in entries {
-        let outcome = came.outcome(&entry.signal);
-        let freed_after = *freed_after;
-        let id = Spi::get_one_with_args::<i64>(INSERT, &arguments(entry, outcome, freed_after))?;
-        // Everybody in the database can listen: what pg_stat_activity hides from strangers is left out.
-        let notice = json!({
-            "id": id,
-            "label": entry.label,
-            "target": entry.target,
-            "relation": entry.relation,
-            "pid": entry.pid,
-            "usename": entry.usename,
-            "application_name": entry.application_name,
-            "class": entry.class.as_ref().filter(|_| entry.class_is_public),
-            "signal": entry.signal,
-            "outcome": outcome,
-        });
-        Spi::run_with_args(
-            "SELECT pg_catalog.pg_notify('lockguard', $1)",
-            &[Text(notice.to_string()).into()],
-        )?;
+/// Writes the rows, and answers with their numbers.
+fn insert(told: &[Told]) -> Result<Vec<i64>, String> {
+    let table = tables::find("trail").map_err(|error| error.to_string())?;
+    let start = Instant::now();
+    while !take::try_lock(table, LockMode::RowExclusive) {
+        if start.elapsed() >= FOR_TABLE || BackgroundWorker::sigterm_received() {
+            return Err("lockguard.trail is locked".into());
+        }
+        wait::sleep(Duration::from_millis(20));
     }
-    Ok(())
+    // As its owner: whatever it has in triggers and defaults is not to run as a superuser.
+    raised::changing_as_owner_of(table, || {
+        let mut ids = vec![];
+        for (entry, came, freed_after) in told {
+            let outcome = came.outcome(&entry.signal);
+            let arguments = arguments(entry, outcome, *freed_after);
+            ids.extend(Spi::get_one_with_args::<i64>(INSERT, &arguments)?);
+        }
+        Ok(ids)
+    })
+    .map_err(|error: spi::Error| error.to_string())
+}
+
+/// Tells whoever listens. Everybody in the database can: what `pg_stat_activity` and the trail hide from
+/// strangers is left out.
+fn notify(id: i64, (entry, came, _): &Told) -> Result<(), spi::Error> {
+    let notice = json!({
+        "id": id,
+        "pid": entry.pid,
+        "usename": entry.usename,
+        "application_name": entry.application_name,
+        "class": entry.class.as_ref().filter(|_| entry.class_is_public),
+        "signal": entry.signal,
+        "outcome": came.outcome(&entry.signal),
+    });
+    Spi::run_with_args(
+        "SELECT pg_catalog.pg_notify('lockguard', $1)",
+        &[Text(notice.to_string()).into()],
+    )
+}
+
+fn fail(received: &Received, why: &str) {
+    log(&format!("could not write to lockguard.preemptions: {why}"));
+    received.finish(false);
+}
+
+fn log(what: &str) {
+    message::log(&format!("lockguard {what}"), None);
 }
 
 fn arguments(
@@ -139,11 +175,4 @@ fn arguments(
         plain(outcome),
         freed_after.and_then(datum::interval).into(),
     ]
-}
-
-fn log(why: String) {
-    message::log(
-        &format!("lockguard could not write to lockguard.preemptions: {why}"),
-        None,
-    );
 }

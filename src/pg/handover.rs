@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 /// What lies at the beginning of the segment. The words follow, then the text.
 #[repr(C)]
 struct Header {
+    /// Tells a segment of this very layout: a session may have loaded an older library than the worker.
+    layout: u64,
     database: u32,
     words: u32,
     text: u64,
@@ -41,6 +43,9 @@ struct Slot {
 }
 
 const NO_TIME: u64 = u64::MAX;
+
+/// To be changed with [`Header`] and [`Slot`].
+const LAYOUT: u64 = 0x6c67_7472_0000_0001;
 
 /// The states of the work.
 const GOING_ON: u32 = 0;
@@ -148,6 +153,7 @@ impl Handover {
         unsafe {
             let view = View(pg_sys::dsm_segment_address(segment).cast());
             view.0.write(Header {
+                layout: LAYOUT,
                 database: catalog::database(),
                 words,
                 text: text.len() as u64,
@@ -253,7 +259,7 @@ unsafe fn start(
         };
         copy(&mut worker.bgw_name, name);
         copy(&mut worker.bgw_type, name);
-        copy(&mut worker.bgw_library_name, c"$libdir/lockguard");
+        copy(&mut worker.bgw_library_name, c"lockguard");
         copy(&mut worker.bgw_function_name, c"lockguard_worker_main");
         worker.bgw_flags =
             (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32;
@@ -335,6 +341,9 @@ impl Received {
             pg_sys::dsm_pin_mapping(segment);
             let view = View(pg_sys::dsm_segment_address(segment).cast());
             let header = view.header();
+            if header.layout != LAYOUT {
+                return None;
+            }
             header.worker.store(pg_sys::MyLatch, Ordering::Release);
             header.is_attached.store(1, Ordering::Release);
             View::wake(&header.caller);
@@ -352,23 +361,16 @@ impl Received {
         self.view.text()
     }
 
-    /// Waits until the caller says nothing more, or is gone, or this worker is told to end.
-    pub fn wait_until_over(&self) {
-        while self.view.header().is_over.load(Ordering::Acquire) == 0
-            && !BackgroundWorker::sigterm_received()
-        {
-            // SAFETY: our own latch; a death of the postmaster ends the process.
-            unsafe {
-                pg_sys::WaitLatch(
-                    pg_sys::MyLatch,
-                    (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH)
-                        as i32,
-                    NAP.as_millis() as core::ffi::c_long,
-                    pg_sys::PG_WAIT_EXTENSION,
-                );
-                pg_sys::ResetLatch(pg_sys::MyLatch);
-            }
+    /// Waits until the caller says nothing more, or is gone, or this worker is told to end, or for `limit`
+    /// at most. Whether the caller is done.
+    pub fn wait_until_over(&self, limit: Duration) -> bool {
+        let start = Instant::now();
+        let is_over = || self.view.header().is_over.load(Ordering::Acquire) != 0;
+        while !is_over() && !BackgroundWorker::sigterm_received() && start.elapsed() < limit {
+            // It answers those who wait for all processes, as DROP DATABASE does.
+            wait::sleep(NAP);
         }
+        is_over()
     }
 
     /// What the caller has said of one part.

@@ -1,5 +1,6 @@
 //! Stored policies: storing, lending and using them, in calls and in guard mode.
 
+mod beyond;
 mod dumped;
 mod guarded;
 mod keeping;
@@ -23,6 +24,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         lending::trials,
         narrowing::trials,
         owned::trials,
+        beyond::trials,
         guarded::trials,
         dumped::trials,
     ]

@@ -86,7 +86,7 @@ fn without_the_trail_s_table_the_call_goes_on(world: &World) {
     let warning = warning(&admin);
     assert!(warning.contains("server log tells why"), "{warning}");
     wait_until("the log tells why", SOON, || {
-        log.text().contains("there is no table lockguard.trail")
+        log.text().contains("table lockguard.trail does not exist")
     });
 }
 

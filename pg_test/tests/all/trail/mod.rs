@@ -4,6 +4,7 @@ mod missing;
 mod owed;
 mod readers;
 mod rows;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +17,16 @@ use crate::world::World;
 const SOON: Duration = Duration::from_secs(10);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    [rows::trials, missing::trials, readers::trials, owed::trials]
-        .into_iter()
-        .flat_map(|of| of(world))
-        .collect()
+    [
+        rows::trials,
+        missing::trials,
+        readers::trials,
+        owed::trials,
+        worker::trials,
+    ]
+    .into_iter()
+    .flat_map(|of| of(world))
+    .collect()
 }
 
 /// A policy that preempts whoever is called `victim`, with further keys.

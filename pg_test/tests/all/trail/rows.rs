@@ -150,10 +150,12 @@ fn a_listener_is_told_of_each_row(world: &World) {
     let row = rows.only();
     assert_eq!(told["id"].to_string(), row.text("id"));
     assert_eq!(told["pid"], session.pid());
-    assert_eq!(told["label"], "release 42");
+    assert_eq!(told["application_name"], "victim");
     assert_eq!(told["outcome"], "cancelled");
-    // Anybody can listen.
-    assert!(told.get("query").is_none() && told.get("client_addr").is_none());
+    // Anybody can listen, and is told neither what pg_stat_activity hides nor what the view does.
+    for hidden in ["query", "client_addr", "label", "target"] {
+        assert!(told.get(hidden).is_none(), "{hidden}");
+    }
     assert!(
         told["class"].is_null(),
         "not public for an application: {told}"
