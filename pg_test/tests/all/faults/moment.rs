@@ -60,6 +60,8 @@ pub fn stopped<'a>(play: &'a Play<'a>, moment: Moment) -> Stopped<'a> {
         Moment::Writing => {
             let session = play.database.session("admin");
             session.run("BEGIN; LOCK TABLE lockguard.trail IN ACCESS EXCLUSIVE MODE");
+            // With a lock that others wait for it would not wait for the row for a second.
+            more = r#", "take_lock": false"#;
             other = Some((session, None));
         }
     }
@@ -91,11 +93,9 @@ pub fn stopped<'a>(play: &'a Play<'a>, moment: Moment) -> Stopped<'a> {
                 "SELECT FROM pg_locks WHERE pid = {pid} AND granted AND mode = 'AccessExclusiveLock'"
             ))
         }),
-        Moment::Writing => wait_until("the worker waits for the table", SOON, || {
-            looks(
-                "SELECT FROM pg_stat_activity WHERE backend_type LIKE 'lockguard%' AND wait_event_type = 'Lock'"
-                    .into(),
-            )
+        Moment::Writing => wait_until("only the row is missing", SOON, || {
+            busy.is_finished()
+                && looks("SELECT FROM pg_stat_activity WHERE backend_type LIKE 'lockguard%'".into())
         }),
     }
     Stopped {

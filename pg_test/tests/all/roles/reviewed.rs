@@ -70,6 +70,7 @@ fn existing(stage: &Stage) -> BTreeMap<String, String> {
              LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid \
              LEFT JOIN pg_namespace n ON d.classid = 'pg_namespace'::regclass AND n.oid = d.objid \
              WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass \
+               AND d.classid <> 'pg_type'::regclass \
                AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'lockguard')) \
          SELECT m.name, coalesce((SELECT string_agg(a.who || ': ' || a.what, '; ' ORDER BY a.who) FROM ( \
              SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS who, \
