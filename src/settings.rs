@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::pg::{extension, interval, source, text, wait};
-use crate::policy::{self, Policy, Problem, quoted};
+use crate::policy::{self, Policy, Problem};
 use crate::stored::{self, Stored};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use serde_json::json;
@@ -100,11 +100,11 @@ fn read(
     };
     let stored = match policy::stored_name(&document).map_err(Error::Setting)? {
         Some(name) => Some(stored::for_use(name, &users()?).map_err(|error| match error {
-            Error::UnknownObject { .. } => Error::Setting(
-                Problem::new("$", format!("unknown value {}", quoted(name))).hint(
-                    "Use \"on\", \"off\", the name of a stored policy, or a policy as a JSON object, such as {\"timeout\": \"1 min\"}.",
-                ),
-            ),
+            Error::UnknownObject { message, hint } => {
+                let choices = "Use \"on\", \"off\", the name of a stored policy, or a policy as a JSON object, such as {\"timeout\": \"1 min\"}.";
+                let hint = hint.map_or(String::new(), |hint| format!("{hint} "));
+                Error::Setting(Problem::new("$", message).hint(format!("{hint}{choices}")))
+            }
             other => other,
         })?),
         None => None,

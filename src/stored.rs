@@ -61,7 +61,8 @@ pub fn for_use(name: &str, users: &[u32]) -> Result<Stored, Error> {
     let refused = |role: u32| Error::NotAllowed {
         message: format!("permission denied for stored policy {}", quoted(name)),
         hint: format!(
-            "Its owner can lend it: SELECT lockguard.lend_policy({}, {});",
+            "Its owner, {}, can lend it: SELECT lockguard.lend_policy({}, {});",
+            roles::name(entry.owner).unwrap_or("which has been dropped".into()),
             report::literal(name),
             report::literal(&roles::name(role).unwrap_or_default())
         ),
@@ -76,16 +77,7 @@ pub fn for_use(name: &str, users: &[u32]) -> Result<Stored, Error> {
             return Err(refused(*user));
         }
     }
-    if roles::name(entry.owner).is_none() {
-        return Err(Error::NotAllowed {
-            message: format!(
-                "the owner of stored policy {} has been dropped",
-                quoted(name)
-            ),
-            hint: "It lends nobody's rights any more. Have the database's owner store it anew."
-                .into(),
-        });
-    }
+    must_have_owner(name, &entry)?;
     Ok(Stored {
         name: name.to_owned(),
         owner: entry.owner,
@@ -109,20 +101,40 @@ pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), 
     may_store()?;
     check_name(name)?;
     read(document)?;
+    let me = roles::current_id();
     let owner = match find(name) {
         // Whose rights it lends is not to change behind the back of who lent it.
-        Ok(entry) if roles::name(entry.owner).is_some() => {
-            must_own(name, &entry)?;
-            entry.owner
-        }
-        // A dropped role's loans were that role's to give.
-        Ok(_) => {
-            forget_loans(name)?;
-            roles::current_id()
-        }
-        Err(Error::UnknownObject { .. }) => roles::current_id(),
+        Ok(entry) => match roles::name(entry.owner) {
+            Some(owner) => {
+                must_own(name, &entry)?;
+                if entry.owner != me {
+                    message::notice(&format!(
+                        "stored policy {} is replaced, and still lends the rights of {owner}",
+                        quoted(name)
+                    ));
+                }
+                entry.owner
+            }
+            // A dropped role's loans were that role's to give.
+            None => {
+                forget_loans(name)?;
+                message::notice(&format!(
+                    "stored policy {} lends this role's rights from now on; its owner had been dropped, and all its loans have ended",
+                    quoted(name)
+                ));
+                me
+            }
+        },
+        Err(Error::UnknownObject { .. }) => me,
         Err(other) => return Err(other),
     };
+    if !roles::may_signal_others(owner) {
+        message::notice(&format!(
+            "role {} is no member of pg_signal_backend: through stored policy {} it lends its own sessions and those of roles that it is a member of, nobody else's",
+            quoted(&roles::name(owner).unwrap_or_default()),
+            quoted(name)
+        ));
+    }
     forget_dropped()?;
     run(
         "INSERT INTO lockguard.policies AS p (name, owner, policy, comment) \
@@ -156,7 +168,9 @@ pub fn drop(name: &str) -> Result<(), Error> {
 /// # Errors
 /// 42704 where there is no such policy or role; 42501 for who is not of the policy's owner.
 pub fn lend(name: &str, to: &str) -> Result<(), Error> {
-    must_own(name, &find(name)?)?;
+    let entry = find(name)?;
+    must_own(name, &entry)?;
+    must_have_owner(name, &entry)?;
     let to = existing_role(to)?;
     forget_dropped()?;
     run(
@@ -271,6 +285,20 @@ fn must_own(name: &str, entry: &Entry) -> Result<(), Error> {
     }
 }
 
+fn must_have_owner(name: &str, entry: &Entry) -> Result<(), Error> {
+    match roles::name(entry.owner) {
+        Some(_) => Ok(()),
+        None => Err(Error::NotAllowed {
+            message: format!(
+                "the owner of stored policy {} has been dropped",
+                quoted(name)
+            ),
+            hint: "It lends nobody's rights any more. Have the database's owner store it anew, and lend it again."
+                .into(),
+        }),
+    }
+}
+
 fn check_name(name: &str) -> Result<(), Error> {
     let refused = |message: &str| {
         Err(Error::Argument {
@@ -294,7 +322,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 fn existing_role(name: &str) -> Result<u32, Error> {
     roles::by_name(name).ok_or_else(|| Error::UnknownObject {
         message: format!("role {} does not exist", quoted(name)),
-        hint: None,
+        hint: Some("A policy is lent to a role; its members may use it as well.".into()),
     })
 }
 

@@ -113,6 +113,11 @@ impl Watch {
             {
                 (Outcome::InTheWay, report::TOO_LATE.into())
             }
+            (None, None) if track.stance == Stance::NotPermitted && self.lender.is_some() => {
+                let lender = self.lender.as_deref().unwrap_or_default();
+                let reason = report::not_lent(session, lender);
+                (Outcome::NotPermitted, reason)
+            }
             (None, act) => report::why_there(session, track.stance, track.is_long, act),
         };
         let reason = format!("{reason}{}", self.chain(track));
@@ -166,6 +171,11 @@ impl Watch {
         let track = &self.tracks[*self.by_identity.get(&who)?];
         let (outcome, reason) = match (stance, self.refused_by) {
             (Stance::Preempt(_), Some(allowed)) => (Outcome::WouldWait, report::too_many(allowed)),
+            (Stance::NotPermitted, _) if self.lender.is_some() => {
+                let lender = self.lender.as_deref().unwrap_or_default();
+                let reason = report::not_lent(&track.session, lender);
+                (Outcome::NotPermitted, reason)
+            }
             _ => report::would(&track.session, stance, track.is_long, blocked_by),
         };
         let reason = format!("{reason}{}", self.chain(track));
@@ -248,6 +258,15 @@ impl Watch {
         if let Some(prepared) = self.remaining_tracks().find(|t| t.session.is_prepared()) {
             let way = report::end_prepared(&prepared.session);
             return format!("A prepared transaction is in the way: {way}.");
+        }
+        if has(Stance::NotPermitted)
+            && let Some(lender) = &self.lender
+        {
+            return format!(
+                "Through the stored policy the rights of {lender} count: grant that role pg_signal_backend or the \
+                 roles of these sessions, or have a role that may signal them drop the policy and store it anew. What \
+                 this role does not own it is not lent for."
+            );
         }
         let advice = if has(Stance::NotPermitted) {
             "Call it as a member of the roles of these sessions, or of pg_signal_backend. Sessions of superusers, and \

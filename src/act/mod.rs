@@ -19,7 +19,7 @@ use crate::decide::{Act, Await, Decision, Stance, Step};
 use crate::error::Error;
 use crate::lock::Need;
 use crate::pg::memory::Scratch;
-use crate::pg::roles::Lent;
+use crate::pg::roles::{self, Lent};
 use crate::pg::shown::Shown;
 use crate::pg::wait;
 use crate::policy::{OnTimeout, Policy, Request};
@@ -98,7 +98,9 @@ fn carry_out(
         stored,
         aim,
         takes,
-        watch: Watch::default(),
+        watch: Watch::for_lender(
+            stored.map(|stored| roles::name(stored.owner).unwrap_or_default()),
+        ),
         progress: Progress::new(is_lockable && !keeps_locks, takes, manner == Manner::Guard),
         shown: Shown::default(),
         order: None,

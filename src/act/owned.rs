@@ -24,7 +24,7 @@ impl Aim {
                 {
                     None => Ok(()),
                     Some(owner) => Err(refused(format!(
-                        "there are relations of role \"{}\"",
+                        "with \"all\" the role must own every relation, and role \"{}\" owns some",
                         roles::name(*owner).unwrap_or_default()
                     ))),
                 }

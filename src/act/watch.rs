@@ -22,6 +22,8 @@ pub struct Watch {
     pub(super) by_identity: HashMap<Identity, usize>,
     has_looked: bool,
     has_signalled: bool,
+    /// The owner of the stored policy, by name, with whose rights sessions are signalled.
+    pub(super) lender: Option<String>,
     /// `max_victims`, once more than it allows would have to be signalled.
     pub(super) refused_by: Option<usize>,
     /// The moment of the last look, on both clocks.
@@ -86,6 +88,14 @@ impl Track {
 }
 
 impl Watch {
+    /// Nobody has been seen yet.
+    pub fn for_lender(lender: Option<String>) -> Watch {
+        Watch {
+            lender,
+            ..Watch::default()
+        }
+    }
+
     /// Whether anybody has held a conflicting lock at any look.
     pub fn has_seen_holders(&self) -> bool {
         self.tracks.iter().any(|t| t.hold != Hold::Queued)

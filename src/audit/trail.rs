@@ -133,7 +133,9 @@ impl Trail {
             let why = match handover.end(limit.saturating_sub(start.elapsed())) {
                 Ending::Done => continue,
                 Ending::Failed => "the background worker failed; the server log tells why",
-                Ending::Late => "the background worker has not come to it yet",
+                Ending::Late => {
+                    "the background worker has not come to it yet, and writes what it can within ten seconds (is lockguard.trail locked?)"
+                }
             };
             self.missing += rows;
             self.why = Some(why.into());

@@ -169,6 +169,11 @@ pub fn may_signal(role: u32, is_autovacuum_worker: bool) -> bool {
     })
 }
 
+/// Whether a role may signal sessions of roles that it is no member of.
+pub fn may_signal_others(role: u32) -> bool {
+    is_superuser(role) || has_privileges_of(pg_sys::Oid::from_u32(role), SIGNAL_BACKEND)
+}
+
 /// Whether the current role owns a relation.
 pub fn owns(relation: RelationId) -> bool {
     // SAFETY: catalog look-ups. They raise 42P01 for a relation that has just vanished.

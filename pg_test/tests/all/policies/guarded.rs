@@ -74,6 +74,16 @@ fn what_is_unknown_wider_or_not_lent_fails_the_first_ddl(world: &World) {
             .run(&format!("SET lockguard.policy = '{setting}'"));
         assert_eq!(code(&stage.session, DDL), expected, "{setting}");
     }
+    stage.store("nightly", "{}");
+    stage.session.run("SET lockguard.policy = 'nigthly'");
+    let error = stage.session.error(DDL);
+    assert!(
+        error
+            .message()
+            .contains("stored policy \"nigthly\" does not exist"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("nightly"), "{error:?}");
     stage.session.run("SET lockguard.policy = ''");
     stage.session.run(DDL);
 }

@@ -121,8 +121,16 @@ fn whoever_replaces_it_lends_no_rights_of_his_own(world: &World) {
         stage.database.name()
     ));
     session.run(&store("p", "{}"));
-    // A superuser who mends it does not lend it his own rights.
+    let told = format!("{:?}", session.take_notices());
+    assert!(told.contains("no member of pg_signal_backend"), "{told}");
+    // A superuser who mends it does not lend it his own rights, and is told so.
+    stage.admin.take_notices();
     stage.admin.run(&store("p", POLICY));
+    let told = format!("{:?}", stage.admin.take_notices());
+    assert!(
+        told.contains(&format!("still lends the rights of {owner}")),
+        "{told}"
+    );
     let rows = stage
         .admin
         .run("SELECT owner::text, policy FROM lockguard.policies");
@@ -165,8 +173,17 @@ fn a_dropped_owner_lends_nothing_any_more(world: &World) {
     assert_eq!(error.code().code(), "42501");
     assert!(error.message().contains("dropped"), "{error}");
     assert!(!busy.is_finished());
+    let lend = format!("SELECT lockguard.lend_policy('p', '{}')", stage.deployer);
+    assert_eq!(
+        code(&stage.admin, &lend),
+        "42501",
+        "there is nothing to lend"
+    );
     // Whoever stores it anew lends it anew: the loans were not his.
+    stage.admin.take_notices();
     stage.admin.run(&store("p", POLICY));
+    let told = format!("{:?}", stage.admin.take_notices());
+    assert!(told.contains("all its loans have ended"), "{told}");
     let call = super::preempt(r#"{"relations": ["t"], "policy": "p"}"#);
     assert_eq!(code(&stage.session, &call), "42501");
     assert!(!busy.is_finished());

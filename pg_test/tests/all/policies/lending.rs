@@ -116,9 +116,12 @@ fn nobody_lends_more_than_he_has(world: &World) {
     let call = r#"{"relations": ["t"], "policy": "p", "timeout": "300ms"}"#;
     let error = stage.session.error(&preempt(call));
     assert_eq!(error.code().code(), "55P03");
+    let (detail, hint) = (error.detail().unwrap(), error.hint().unwrap());
+    let why = format!("not permitted, the owner of the stored policy, {owner}, may not signal it");
+    assert!(detail.contains(&why), "{detail}");
     assert!(
-        error.detail().unwrap().contains("not permitted"),
-        "{error:?}"
+        hint.contains(&format!("the rights of {owner} count")),
+        "{hint}"
     );
     assert!(!busy.is_finished());
     // What a superuser uses goes with the owner's rights, too.
