@@ -32,6 +32,7 @@ CREATE TABLE lockguard.trail (
 
 COMMENT ON TABLE lockguard.trail IS
     'What lockguard.preemptions shows to each role as far as it concerns it. Written by lockguard''s background worker, and by settle.';
+COMMENT ON SEQUENCE lockguard.trail_id_seq IS 'the numbers of the rows';
 COMMENT ON CONSTRAINT trail_pkey ON lockguard.trail IS 'each row once';
 
 CREATE INDEX trail_unsettled ON lockguard.trail (id) WHERE settled_at IS NULL;

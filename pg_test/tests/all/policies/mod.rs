@@ -3,6 +3,7 @@
 mod beyond;
 mod dumped;
 mod guarded;
+mod hostile;
 mod keeping;
 mod lending;
 mod narrowing;
@@ -25,6 +26,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         narrowing::trials,
         owned::trials,
         beyond::trials,
+        hostile::trials,
         guarded::trials,
         dumped::trials,
     ]
