@@ -240,13 +240,14 @@ pub fn why_there(
 }
 
 /// Why a session is not preempted through a stored policy of that owner's.
-pub fn not_lent(session: &Session, lender: &str) -> String {
-    match session.rights.signal {
+pub fn not_lent(session: &Session, lender: &str) -> (Outcome, String) {
+    let reason = match session.rights.signal {
         true => {
             "the stored policy is not lent for what it holds, which this role does not own".into()
         }
         false => format!("the owner of the stored policy, {lender}, may not signal it"),
-    }
+    };
+    (Outcome::NotPermitted, reason)
 }
 
 /// What would be done with a session, for a dry run. `blocked_by`: who would have to go first.

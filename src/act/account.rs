@@ -113,12 +113,12 @@ impl Watch {
             {
                 (Outcome::InTheWay, report::TOO_LATE.into())
             }
-            (None, None) if track.stance == Stance::NotPermitted && self.lender.is_some() => {
-                let lender = self.lender.as_deref().unwrap_or_default();
-                let reason = report::not_lent(session, lender);
-                (Outcome::NotPermitted, reason)
-            }
-            (None, act) => report::why_there(session, track.stance, track.is_long, act),
+            (None, act) => match (&self.lender, track.stance) {
+                (Some(lender), Stance::NotPermitted) if act.is_none() => {
+                    report::not_lent(session, lender)
+                }
+                _ => report::why_there(session, track.stance, track.is_long, act),
+            },
         };
         let reason = format!("{reason}{}", self.chain(track));
         self.row_of(track, outcome, reason)
@@ -169,13 +169,11 @@ impl Watch {
     /// What would be done with a session that holds.
     pub fn dry_row(&self, who: Identity, stance: Stance, blocked_by: &[String]) -> Option<Row> {
         let track = &self.tracks[*self.by_identity.get(&who)?];
-        let (outcome, reason) = match (stance, self.refused_by) {
-            (Stance::Preempt(_), Some(allowed)) => (Outcome::WouldWait, report::too_many(allowed)),
-            (Stance::NotPermitted, _) if self.lender.is_some() => {
-                let lender = self.lender.as_deref().unwrap_or_default();
-                let reason = report::not_lent(&track.session, lender);
-                (Outcome::NotPermitted, reason)
+        let (outcome, reason) = match (stance, self.refused_by, &self.lender) {
+            (Stance::Preempt(_), Some(allowed), _) => {
+                (Outcome::WouldWait, report::too_many(allowed))
             }
+            (Stance::NotPermitted, _, Some(lender)) => report::not_lent(&track.session, lender),
             _ => report::would(&track.session, stance, track.is_long, blocked_by),
         };
         let reason = format!("{reason}{}", self.chain(track));

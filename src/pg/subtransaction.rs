@@ -7,6 +7,57 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::time::Duration;
 
+/// A subtransaction, and what is current outside of it.
+#[derive(Clone, Copy)]
+struct Inner {
+    context: pg_sys::MemoryContext,
+    owner: pg_sys::ResourceOwner,
+}
+
+impl Inner {
+    /// # Safety
+    /// In a transaction; ended by [`Inner::keep`] or [`Inner::roll_back`], and by one of them alone.
+    unsafe fn begin() -> Inner {
+        // SAFETY: as promised.
+        unsafe {
+            let inner = Inner {
+                context: pg_sys::CurrentMemoryContext,
+                owner: pg_sys::CurrentResourceOwner,
+            };
+            pg_sys::BeginInternalSubTransaction(std::ptr::null());
+            pg_sys::MemoryContextSwitchTo(inner.context);
+            inner
+        }
+    }
+
+    /// # Safety
+    /// It is the current subtransaction.
+    unsafe fn keep(self) {
+        // SAFETY: as promised.
+        unsafe { pg_sys::ReleaseCurrentSubTransaction() };
+        self.put_back();
+    }
+
+    /// # Safety
+    /// It is the current subtransaction, in whatever state.
+    unsafe fn roll_back(self) {
+        // SAFETY: as promised.
+        unsafe {
+            pg_sys::MemoryContextSwitchTo(self.context);
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        }
+        self.put_back();
+    }
+
+    fn put_back(self) {
+        // SAFETY: both were current when the subtransaction began, and outlive it.
+        unsafe {
+            pg_sys::MemoryContextSwitchTo(self.context);
+            pg_sys::CurrentResourceOwner = self.owner;
+        }
+    }
+}
+
 /// Does the work in a subtransaction, and tells whether that was kept: it is if the work answers
 /// true. If it answers false, or a lock wait in it ran into [`limit_lock_waits`] (be it in the moment
 /// in which it was granted), it is rolled back and its locks are gone.
@@ -21,16 +72,7 @@ pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
     // level is closed before the subtransaction is (on abort, by it).
     unsafe {
         let had_statement_timeout = unbound::is_statement_timeout_active();
-        let context = pg_sys::CurrentMemoryContext;
-        let owner = pg_sys::CurrentResourceOwner;
-        pg_sys::BeginInternalSubTransaction(std::ptr::null());
-        pg_sys::MemoryContextSwitchTo(context);
-        let undo = || {
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::RollbackAndReleaseCurrentSubTransaction();
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::CurrentResourceOwner = owner;
-        };
+        let inner = Inner::begin();
         let is_kept = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
             let nest_level = pg_sys::NewGUCNestLevel();
             let is_kept = work();
@@ -44,16 +86,14 @@ pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
         }))
         .catch_when(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, |_| false)
         .catch_others(|error| {
-            undo();
+            inner.roll_back();
             error.rethrow()
         })
         .execute();
         if is_kept {
-            pg_sys::ReleaseCurrentSubTransaction();
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::CurrentResourceOwner = owner;
+            inner.keep();
         } else {
-            undo();
+            inner.roll_back();
             // Where both were due at once, ProcessInterrupts() has told of the lock alone, and the
             // other would never come again.
             if had_statement_timeout && !unbound::is_statement_timeout_active() {
@@ -89,29 +129,18 @@ pub(super) fn limit_lock_waits(limit: Duration) {
 pub(super) fn tried<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     // SAFETY: as in `kept`.
     unsafe {
-        let context = pg_sys::CurrentMemoryContext;
-        let owner = pg_sys::CurrentResourceOwner;
-        pg_sys::BeginInternalSubTransaction(std::ptr::null());
-        pg_sys::MemoryContextSwitchTo(context);
-        let undo = || {
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::RollbackAndReleaseCurrentSubTransaction();
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::CurrentResourceOwner = owner;
-        };
+        let inner = Inner::begin();
         PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
             let result = work();
-            pg_sys::ReleaseCurrentSubTransaction();
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::CurrentResourceOwner = owner;
+            inner.keep();
             Ok(result)
         }))
         .catch_when(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |error| {
-            undo();
+            inner.roll_back();
             error.rethrow()
         })
         .catch_others(|error| {
-            undo();
+            inner.roll_back();
             match error {
                 pg_sys::panic::CaughtError::PostgresError(report)
                 | pg_sys::panic::CaughtError::ErrorReport(report) => {
