@@ -37,7 +37,7 @@ fn is_signalled(world: &World, how: Signal) {
         }
         call.release();
         call.caller.wait();
-        assert_eq!(play.trail.victims(), [call.victim.pid()], "{moment:?}");
+        assert_eq!(play.trail.victims(), [call.victim.pid], "{moment:?}");
         println!("{how} {moment:?}");
         play.is_healthy(true);
     }
@@ -129,7 +129,7 @@ fn a_killed_caller_leaves_its_log_line(world: &World) {
         call.release();
         call.caller.wait();
         play.wait_for_restart();
-        assert_eq!(play.trail.victims(), [call.victim.pid()], "{moment:?}");
+        assert_eq!(play.trail.victims(), [call.victim.pid], "{moment:?}");
         println!("killed {moment:?}");
         play.is_healthy(false);
     }

@@ -35,8 +35,7 @@ impl Moment {
 /// A call that stays where it is.
 pub struct Stopped<'a> {
     pub caller: Caller,
-    pub victim: Session,
-    pub busy: Running,
+    pub victim: Caller,
     moment: Moment,
     hold: Option<Hold<'a>>,
     /// Who keeps it there.
@@ -45,14 +44,14 @@ pub struct Stopped<'a> {
 
 /// Brings a call to that moment.
 pub fn stopped<'a>(play: &'a Play<'a>, moment: Moment) -> Stopped<'a> {
-    let (victim, busy) = play.victim();
+    let mut victim = play.program_as_victim();
     let mut hold = None;
     let mut other = None;
     let mut more = r#", "grace": "100s""#;
     match moment {
         Moment::BeforeSignal => hold = Some(play.stage.signals.hold(Held::Before).unwrap()),
         Moment::AfterSignal => hold = Some(play.stage.signals.hold(Held::After).unwrap()),
-        Moment::Waiting => signal(victim.pid(), Signal::SIGSTOP),
+        Moment::Waiting => signal(victim.pid, Signal::SIGSTOP),
         Moment::InQueue => {
             more = r#", "max_stall": "50s""#;
             hold = Some(play.stage.signals.hold(Held::Before).unwrap());
@@ -94,14 +93,13 @@ pub fn stopped<'a>(play: &'a Play<'a>, moment: Moment) -> Stopped<'a> {
             ))
         }),
         Moment::Writing => wait_until("only the row is missing", SOON, || {
-            busy.is_finished()
+            victim.has_ended()
                 && looks("SELECT FROM pg_stat_activity WHERE backend_type LIKE 'lockguard%'".into())
         }),
     }
     Stopped {
         caller,
         victim,
-        busy,
         moment,
         hold,
         other,
@@ -114,7 +112,7 @@ impl Stopped<'_> {
         self.hold = None;
         if self.moment == Moment::Waiting {
             let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(self.victim.pid()),
+                nix::unistd::Pid::from_raw(self.victim.pid),
                 Signal::SIGCONT,
             );
         }

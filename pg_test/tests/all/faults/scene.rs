@@ -84,6 +84,12 @@ impl Play<'_> {
         self.holder("victim", "first")
     }
 
+    /// The same as a program of its own, whose end cuts its socket.
+    pub fn program_as_victim(&self) -> Caller {
+        let what = "SELECT pg_sleep(300)";
+        self.program("victim", &["BEGIN", "SELECT FROM first", what], what)
+    }
+
     /// A session in a statement of its own that has locked a table.
     pub fn holder(&self, name: &str, table: &str) -> (Session, Running) {
         let session = self.database.session(name);
@@ -102,23 +108,30 @@ impl Play<'_> {
             r#"{{"relations": ["first", "second"], "timeout": "200s",
                 "preempt": [{{"application_name": "victim"}}]{more}}}"#
         );
+        let call = format!("SELECT * FROM lockguard.preempt_maintenance('{policy}')");
+        self.program(
+            "caller",
+            &["BEGIN", &call, "COMMIT"],
+            "SELECT * FROM lockguard.preempt",
+        )
+    }
+
+    /// psql under that name with these statements, once it has come to the one that begins so.
+    fn program(&self, name: &str, statements: &[&str], comes_to: &str) -> Caller {
         let mut psql = self.database.psql();
-        psql.env("PGAPPNAME", "caller")
-            .args(["-c", "BEGIN"])
-            .args([
-                "-c",
-                &format!("SELECT * FROM lockguard.preempt_maintenance('{policy}')"),
-            ])
-            .args(["-c", "COMMIT"])
-            .stdin(Stdio::null())
+        psql.env("PGAPPNAME", name);
+        for statement in statements {
+            psql.args(["-c", statement]);
+        }
+        psql.stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let program = psql.spawn().unwrap();
         let mut pid = 0;
-        wait_until("the caller is there", SOON, || {
+        wait_until("the program is there", SOON, || {
             let found = self.database.ask(&format!(
-                "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'caller' \
-                 AND query LIKE '%preempt_maintenance%'",
+                "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name = '{name}' \
+                 AND query LIKE '%{comes_to}%'",
                 self.database.name()
             ));
             pid = found
@@ -177,7 +190,7 @@ impl Play<'_> {
     }
 }
 
-/// A call that is under way.
+/// A program in a statement of its own: a call that is under way, or a victim.
 pub struct Caller {
     program: Child,
     pub pid: i32,

@@ -1,4 +1,4 @@
-//! The victim is cancelled, ended or killed by somebody else, at each step of a call.
+//! The victim is cancelled, ended, cut off or killed by somebody else, at each step of a call.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![
         world;
         whoever_else_signals_the_victim_the_call_ends_well,
+        a_victim_whose_socket_is_cut_is_gone_like_any_other,
         a_killed_victim_takes_the_server_along_and_the_log_line_stays,
     ]
 }
@@ -26,13 +27,26 @@ fn whoever_else_signals_the_victim_the_call_ends_well(world: &World) {
         for moment in MOMENTS {
             let play = stage.play();
             let mut call = stopped(&play, moment);
-            signal(call.victim.pid(), how);
+            signal(call.victim.pid, how);
             call.release();
             call.caller.wait();
-            assert!(call.busy.wait(super::SOON).is_err());
+            call.victim.wait();
             println!("{how} {moment:?}");
             play.is_healthy(true);
         }
+    }
+}
+
+fn a_victim_whose_socket_is_cut_is_gone_like_any_other(world: &World) {
+    let stage = Stage::new(world);
+    for moment in MOMENTS {
+        let play = stage.play();
+        let mut call = stopped(&play, moment);
+        call.victim.cut();
+        call.release();
+        call.caller.wait();
+        println!("cut {moment:?}");
+        play.is_healthy(true);
     }
 }
 
@@ -41,11 +55,11 @@ fn a_killed_victim_takes_the_server_along_and_the_log_line_stays(world: &World) 
     for moment in MOMENTS {
         let play = stage.play();
         let mut call = stopped(&play, moment);
-        signal(call.victim.pid(), Signal::SIGKILL);
+        signal(call.victim.pid, Signal::SIGKILL);
         call.release();
         call.caller.wait();
         play.wait_for_restart();
-        assert_eq!(play.trail.victims(), [call.victim.pid()], "{moment:?}");
+        assert_eq!(play.trail.victims(), [call.victim.pid], "{moment:?}");
         println!("killed {moment:?}");
         play.is_healthy(false);
     }

@@ -84,11 +84,7 @@ fn what_is_no_name_is_refused(world: &World) {
 fn only_the_database_s_owner_stores(world: &World) {
     let stage = Stage::new(world);
     assert_eq!(code(&stage.session, &store("p", "{}")), "42501");
-    let (owner, session) = stage.role("owner", "");
-    stage.admin.run(&format!(
-        "ALTER DATABASE {} OWNER TO {owner}",
-        stage.database.name()
-    ));
+    let (owner, session) = stage.owner();
     session.run(&store("p", "{}"));
     let (_, member) = stage.role("member", &format!("IN ROLE {owner}"));
     member.run(&store("q", "{}"));
@@ -97,11 +93,7 @@ fn only_the_database_s_owner_stores(world: &World) {
 fn only_its_owner_changes_and_drops_it(world: &World) {
     let stage = Stage::with_loan(world);
     // He may store, but this one is not his.
-    let (owner, session) = stage.role("owner", "");
-    stage.admin.run(&format!(
-        "ALTER DATABASE {} OWNER TO {owner}",
-        stage.database.name()
-    ));
+    let (owner, session) = stage.owner();
     for sql in [
         store("p", "{}"),
         "SELECT lockguard.drop_policy('p')".into(),
@@ -115,11 +107,7 @@ fn only_its_owner_changes_and_drops_it(world: &World) {
 
 fn whoever_replaces_it_lends_no_rights_of_his_own(world: &World) {
     let stage = Stage::new(world);
-    let (owner, session) = stage.role("owner", "");
-    stage.admin.run(&format!(
-        "ALTER DATABASE {} OWNER TO {owner}",
-        stage.database.name()
-    ));
+    let (owner, session) = stage.owner();
     session.run(&store("p", "{}"));
     let told = format!("{:?}", session.take_notices());
     assert!(told.contains("no member of pg_signal_backend"), "{told}");
@@ -140,11 +128,7 @@ fn whoever_replaces_it_lends_no_rights_of_his_own(world: &World) {
 
 fn a_renamed_owner_stays_the_owner(world: &World) {
     let stage = Stage::new(world);
-    let (owner, session) = stage.role("owner", "");
-    stage.admin.run(&format!(
-        "ALTER DATABASE {} OWNER TO {owner}",
-        stage.database.name()
-    ));
+    let (owner, session) = stage.owner();
     session.run(&store("p", "{}"));
     stage
         .admin

@@ -23,6 +23,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         what_is_hidden_from_the_caller_stays_hidden,
         what_the_caller_spares_tells_him_nothing,
         a_dropped_borrower_is_forgotten,
+        a_renamed_borrower_keeps_his_loan,
         an_unknown_policy_or_role_is_told_with_the_nearest,
         nothing_of_the_caller_s_search_path_is_called,
     ]
@@ -101,11 +102,7 @@ fn only_what_the_policy_names_is_preempted(world: &World) {
 
 fn nobody_lends_more_than_he_has(world: &World) {
     let stage = Stage::new(world);
-    let (owner, session) = stage.role("owner", "");
-    stage.admin.run(&format!(
-        "ALTER DATABASE {} OWNER TO {owner}",
-        stage.database.name()
-    ));
+    let (owner, session) = stage.owner();
     session.run(&store("p", POLICY));
     session.run(&format!(
         "SELECT lockguard.lend_policy('p', '{}')",
@@ -235,6 +232,21 @@ fn a_dropped_borrower_is_forgotten(world: &World) {
         .admin
         .run("SELECT role::text FROM lockguard.policy_loans");
     assert_eq!(rows.only().text("role"), stage.deployer);
+}
+
+fn a_renamed_borrower_keeps_his_loan(world: &World) {
+    let stage = Stage::with_loan(world);
+    let deployer = &stage.deployer;
+    stage
+        .admin
+        .run(&format!("ALTER ROLE {deployer} RENAME TO {deployer}_anew"));
+    // Whoever gets the old name has borrowed nothing.
+    let (_, other) = stage.role("deployer", "");
+    let (_victim, busy) = stage.victim("t");
+    assert_eq!(code(&other, &preempt(CALL)), "42501");
+    assert!(!busy.is_finished());
+    stage.session.run(&preempt(CALL));
+    assert!(busy.wait(SOON).is_err());
 }
 
 fn an_unknown_policy_or_role_is_told_with_the_nearest(world: &World) {

@@ -98,6 +98,16 @@ impl Stage {
         (role, session)
     }
 
+    /// A role that owns the database and has no other rights, and a session of it.
+    fn owner(&self) -> (String, Session) {
+        let (owner, session) = self.role("owner", "");
+        self.admin.run(&format!(
+            "ALTER DATABASE {} OWNER TO {owner}",
+            self.database.name()
+        ));
+        (owner, session)
+    }
+
     /// A superuser's session that holds `table` in a statement of its own, which a cancel ends.
     fn victim(&self, table: &str) -> (Session, Running) {
         let session = self.database.session("victim");

@@ -16,6 +16,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         without_a_free_worker_slot_the_call_goes_on,
         on_a_standby_the_call_goes_on,
         without_the_trail_s_table_the_call_goes_on,
+        an_extension_that_is_dropped_meanwhile_takes_its_row_along,
         an_extension_that_is_not_committed_has_no_trail_yet,
         while_the_trail_s_table_is_locked_the_call_goes_on,
     ]
@@ -88,6 +89,34 @@ fn without_the_trail_s_table_the_call_goes_on(world: &World) {
     wait_until("the log tells why", SOON, || {
         log.text().contains("table lockguard.trail does not exist")
     });
+}
+
+fn an_extension_that_is_dropped_meanwhile_takes_its_row_along(world: &World) {
+    let cluster = world.start_cluster(&[]);
+    let database = cluster.create_database().unwrap();
+    let admin = table(&database);
+    let (session, busy) = victim(&database);
+    let log = Trail::from_now(&cluster);
+    let caller = database.session("caller");
+    // The worker waits for the table, and finds it gone.
+    admin.run("BEGIN; LOCK TABLE lockguard.trail IN ACCESS EXCLUSIVE MODE");
+    caller.run(&preempt(&policy("")));
+    assert!(busy.wait(SOON).is_err());
+    let warning = warning(&caller);
+    assert!(warning.contains("1 row"), "{warning}");
+    admin.run("DROP EXTENSION lockguard; COMMIT");
+    assert_eq!(log.victims(), [session.pid()]);
+    wait_until("the worker has gone", SOON, || {
+        admin
+            .run("SELECT FROM pg_stat_activity WHERE backend_type LIKE 'lockguard%'")
+            .is_empty()
+    });
+    assert!(
+        !log.text().contains("terminated by signal"),
+        "{}",
+        log.text()
+    );
+    caller.run("SELECT 1");
 }
 
 fn an_extension_that_is_not_committed_has_no_trail_yet(world: &World) {
