@@ -21,6 +21,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         an_autovacuum_worker_that_may_not_be_signalled_is_made_to_yield,
         a_worker_yields_only_where_policy_and_max_victims_allow_it_and_it_is_not_in_vain,
         an_anti_wraparound_vacuum_is_never_made_to_yield,
+        a_yield_has_its_row_however_late_it_comes_and_none_if_it_does_not,
     ]
 }
 
@@ -173,4 +174,33 @@ fn an_anti_wraparound_vacuum_is_never_made_to_yield(world: &World) {
     }
     nobody_has_yielded(&cluster);
     assert!(!cluster.log().contains("lockguard has the server cancel"));
+}
+
+fn a_yield_has_its_row_however_late_it_comes_and_none_if_it_does_not(world: &World) {
+    let cluster = server(world);
+    // Longer than the worker that writes the rows would otherwise wait for what came of a signal.
+    cluster.set(&[("deadlock_timeout", "11s")]).unwrap();
+    cluster.reload();
+    let database = cluster.create_database().unwrap();
+    needy_table(&database, "t");
+    let migration = owner_of_t(&database);
+    let worker = worker_on(&database, "t");
+    let admin = database.session("admin");
+    let workers = "SELECT FROM pg_stat_activity WHERE backend_type = 'lockguard trail'";
+    let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "60s"}"#));
+    wait_until("the worker for the row is there", SOON, || {
+        !admin.run(workers).is_empty()
+    });
+    call.cancel();
+    assert!(call.wait(SOON).is_err());
+    wait_until("it has gone", SOON, || admin.run(workers).is_empty());
+    assert!(admin.run("SELECT FROM lockguard.preemptions").is_empty());
+    nobody_has_yielded(&cluster);
+    let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "60s"}"#));
+    call.wait(2 * SOON).unwrap();
+    let rows = admin.run("SELECT pid, signal, outcome FROM lockguard.preemptions");
+    let row = rows.only();
+    assert_eq!(row.text("pid"), worker.to_string());
+    assert_eq!(row.text("signal"), "yield");
+    assert_eq!(row.text("outcome"), "cancelled");
 }
