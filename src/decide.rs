@@ -425,12 +425,16 @@ fn step(standings: &[Standing<'_>], stances: &[Stance], policy: &Policy, call: C
             within: None,
         };
     }
-    // The queue is for traffic; signals and being done without a lock wait for it to pass.
-    let is_for_the_queue = call.takes && !has_victims;
+    // Whoever was there at the start is let pass before anybody is signalled, and before it is done
+    // without a lock. The queue is for traffic.
+    let lets_pass = match has_victims {
+        true => !call.has_signalled,
+        false => !call.takes,
+    };
     let passing: Vec<usize> = obstacles
         .iter()
         .copied()
-        .filter(|i| standings[*i].from_start && !call.has_signalled && !is_for_the_queue)
+        .filter(|i| standings[*i].from_start && lets_pass)
         .collect();
     if !passing.is_empty() {
         let within = passing

@@ -132,6 +132,25 @@ fn only_young_newcomers_are_a_clear_way() {
 }
 
 #[test]
+fn a_young_holder_from_the_start_is_let_pass_after_a_signal_too_unless_the_queue_is_for_it() {
+    let app = application(1);
+    let young = standing(&app, Class::Application, Duration::from_millis(30));
+    assert_eq!(
+        decide(&[young], &policy(), SIGNALLED).step,
+        Step::Await {
+            whom: vec![0],
+            why: Await::Passing,
+            within: Some(Duration::from_millis(70)),
+        }
+    );
+    let takes = Call {
+        takes: true,
+        ..SIGNALLED
+    };
+    assert_eq!(decide(&[young], &policy(), takes).step, Step::Clear);
+}
+
+#[test]
 fn all_are_short_while_nobody_in_the_way_is_long_whatever_is_done_about_him() {
     let (backup, app) = (application(1), application(2));
     let young = Duration::from_millis(30);

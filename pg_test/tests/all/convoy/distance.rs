@@ -24,6 +24,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         spared_maintenance_two_steps_away_is_not_signalled,
         max_victims_counts_those_two_steps_away,
         with_all_relations_a_holder_that_waits_is_followed_too,
+        with_all_relations_a_helped_holder_has_gone_when_the_way_is_free,
+        without_the_lock_a_helped_holder_has_gone_when_the_way_is_free,
     ]
 }
 
@@ -224,6 +226,42 @@ fn with_all_relations_a_holder_that_waits_is_followed_too(world: &World) {
     assert_eq!(verdict(&rows, scene.application.pid()), "finished");
     wait.rows(SOON);
     assert_eq!(scene.trail.victims(), [dump.pid()]);
+}
+
+/// The one who waited for the maintenance goes on for a while when that is gone, and is young: the
+/// way is not free before he is done.
+fn a_helped_holder_has_gone(world: &World, begin: &str, policy: &str) {
+    let scene = Scene::new(world);
+    let lock = "SELECT pg_advisory_xact_lock(8, 8)";
+    let dump = scene.dump(lock);
+    scene
+        .application
+        .run("ROLLBACK; BEGIN; SELECT FROM t LIMIT 1");
+    let wait = scene.wait("SELECT pg_advisory_xact_lock(8, 8); SELECT pg_sleep(0.4)");
+    scene.migration.run(begin);
+    let rows = scene.migration.run(&preempt(policy));
+    assert_eq!(verdict(&rows, dump.pid()), "cancelled");
+    assert_eq!(verdict(&rows, scene.application.pid()), "finished");
+    let held = mode_held(&scene.database, scene.application.pid(), "t");
+    assert_eq!(held, None, "the way is free");
+    wait.rows(SOON);
+    assert_eq!(scene.trail.victims(), [dump.pid()]);
+}
+
+fn with_all_relations_a_helped_holder_has_gone_when_the_way_is_free(world: &World) {
+    a_helped_holder_has_gone(
+        world,
+        "SELECT",
+        r#"{"relations": "all", "timeout": "20s", "max_stall": "900ms"}"#,
+    );
+}
+
+fn without_the_lock_a_helped_holder_has_gone_when_the_way_is_free(world: &World) {
+    a_helped_holder_has_gone(
+        world,
+        "ROLLBACK",
+        r#"{"relations": ["t"], "timeout": "20s", "max_stall": "900ms"}"#,
+    );
 }
 
 fn max_victims_counts_those_two_steps_away(world: &World) {
