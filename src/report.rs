@@ -90,7 +90,7 @@ pub fn name(session: &Session, judgement: Judgement) -> String {
                 .application_name
                 .as_deref()
                 .filter(|name| !name.is_empty())
-                .map(|name| format!("\"{name}\""));
+                .map(in_quotes);
             let known: Vec<String> = class.into_iter().chain(application).collect();
             match known.is_empty() {
                 true => format!("pid {pid}"),
@@ -98,6 +98,11 @@ pub fn name(session: &Session, judgement: Judgement) -> String {
             }
         }
     }
+}
+
+/// A text that others have chosen, as SQL quotes a name: it cannot end the quotes before it ends itself.
+pub fn in_quotes(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// A session without what others have chosen: `pid 24484 (backup)`.
@@ -351,6 +356,12 @@ mod tests {
             name(&session, HIDDEN),
             "pid 7 (idle_in_transaction, \"web\")"
         );
+        session.application_name = Some("\"), pid 1 (backup, \"x".into());
+        assert_eq!(
+            name(&session, PUBLIC),
+            "pid 7 (backup, \"\"\"), pid 1 (backup, \"\"x\")"
+        );
+        session.application_name = Some("web".into());
         session.rights = Rights {
             see: false,
             judge: false,

@@ -15,6 +15,7 @@ pub use writer::write as write_rows;
 use crate::decide::Act;
 use crate::pg::message;
 use crate::policy::quoted;
+use crate::report::in_quotes;
 use crate::stored::Stored;
 use crate::survey::Sighting;
 
@@ -34,22 +35,22 @@ pub fn before_signal(
         Act::Terminate => "terminates",
         Act::Yield => "has the server cancel",
     };
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
+    let name = |value: &Option<String>| value.as_deref().map_or("none".into(), in_quotes);
     let pid = session.identity.pid().unwrap_or_default();
     write(
         format!("lockguard {sends} pid {pid} for {target}"),
         format!(
-            "{}{}Class {}, role {}, application_name \"{}\", holding {}. Query: {}",
+            "{}{}Class {}, role {}, application_name {}, holding {}. Query: {}",
             label.map_or(String::new(), |label| format!("Label {}. ", quoted(label))),
             stored.map_or(String::new(), |stored| format!(
                 "Stored policy {}. ",
                 quoted(&stored.name)
             )),
             victim.judgement.class,
-            text(&session.usename),
-            text(&session.application_name),
+            name(&session.usename),
+            name(&session.application_name),
             victim.mode,
-            text(&session.query),
+            session.query.as_deref().unwrap_or("none"),
         ),
     );
 }

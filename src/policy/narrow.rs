@@ -56,7 +56,7 @@ pub(super) fn narrow(
         Some(_) if given <= stored => Ok(given),
         Some(node) => Err(node
             .problem(format!(
-                "{key} may only be lowered, and the stored policy says {}",
+                "{key} may only be lowered, and the stored policy allows {}",
                 in_words(stored)
             ))
             .too_wide()),
@@ -68,7 +68,7 @@ pub(super) fn narrow(
         (Some(node), Some(most)) => {
             return Err(node
                 .problem(format!(
-                    "max_victims may only be lowered, and the stored policy says {most}"
+                    "max_victims may only be lowered, and the stored policy allows {most}"
                 ))
                 .too_wide());
         }

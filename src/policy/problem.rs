@@ -52,10 +52,11 @@ impl Problem {
 /// At most this many characters of somebody's input are repeated in a message.
 const QUOTED: usize = 60;
 
-/// Somebody's word for a message: in double quotes, cut where it is long.
+/// Somebody's word for a message: in double quotes, any of its own doubled, cut where it is long.
 pub fn quoted(word: &str) -> String {
-    match word.char_indices().nth(QUOTED) {
-        None => format!("\"{word}\""),
-        Some((end, _)) => format!("\"{}…\"", &word[..end]),
-    }
+    let (shown, more) = match word.char_indices().nth(QUOTED) {
+        None => (word, ""),
+        Some((end, _)) => (&word[..end], "…"),
+    };
+    format!("\"{}{more}\"", shown.replace('"', "\"\""))
 }

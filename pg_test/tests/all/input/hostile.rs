@@ -162,7 +162,7 @@ fn hostile_names_come_back_as_they_are(world: &World) {
     for name in HOSTILE {
         let victim = Victim::new(&cluster, name);
         let (caller, table) = (&victim.caller, &victim.table);
-        let application = victim.told.text("application_name").to_owned();
+        let application = ident(victim.told.text("application_name"));
         let spelled = literal(table);
         victim.row(&format!("{BLOCKERS}[{spelled}::regclass])"));
 
@@ -177,7 +177,7 @@ fn hostile_names_come_back_as_they_are(world: &World) {
         );
         assert!(
             said.contains(&format!(
-                "pid {} (application, \"{application}\")",
+                "pid {} (application, {application})",
                 victim.holder.pid()
             )),
             "{said}"
@@ -293,11 +293,12 @@ fn a_hostile_name_stays_within_its_log_line(world: &World) {
         );
         // The whole truth, as the server writes several lines.
         let as_logged = |text: &str| text.replace('\n', "\n\t");
-        for column in ["usename", "application_name", "query"] {
-            assert!(
-                log.contains(&as_logged(told.text(column))),
-                "{column} in {log}"
-            );
+        let [role, application] = ["usename", "application_name"].map(|key| ident(told.text(key)));
+        for logged in [
+            format!("role {role}, application_name {application}, holding "),
+            told.text("query").into(),
+        ] {
+            assert!(log.contains(&as_logged(&logged)), "{logged} in {log}");
         }
     }
     is_whole(&cluster);
