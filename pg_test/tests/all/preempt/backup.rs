@@ -118,7 +118,7 @@ fn the_log_tells_of_a_signal_before_it_is_sent(world: &World) {
     let detail = text[told..].lines().nth(1).unwrap_or_default();
     for fact in [
         "Class backup",
-        "role postgres",
+        "role \"postgres\"",
         "Heroku Postgres Backups",
         "AccessShareLock",
         "COPY public.events",
