@@ -36,6 +36,8 @@ pub struct Standing<'a> {
     pub waits_for_us: bool,
     /// It has held on through an attempt to take the lock: it is long, whatever its age.
     pub outlasted: bool,
+    /// For how long it has been seen outside any transaction, if it is.
+    pub outside: Option<Duration>,
     /// How long this session has been watched.
     pub watched: Duration,
     /// In what time it lets go, by its own progress.
@@ -110,11 +112,15 @@ pub enum Means {
     Signal(Act),
     /// Idle, and part of a job whose active sessions are signalled first: they take it with them.
     Follow,
-    /// Its transaction has ended after a signal, and its locks are being released.
+    /// Its transaction has ended, and its locks are being released; or it goes on in the next.
     LettingGo,
     /// Its own progress says that it lets go soon enough.
     Finish,
 }
+
+/// For how long a session may be outside any transaction before it is taken to hold a lock so: until then it
+/// is about to let go, or to go on in the next of its transactions.
+pub const BETWEEN: Duration = Duration::from_millis(100);
 
 /// How soon to look again at a session that is letting go.
 const SOON: Duration = Duration::from_millis(1);
@@ -343,6 +349,9 @@ fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
     if session.identity.is_outside_transaction() {
         return match standing.sent {
             Some(sent) if sent.ago < policy.grace => Stance::Preempt(Means::LettingGo),
+            None if standing.outside.is_some_and(|outside| outside < BETWEEN) => {
+                Stance::Preempt(Means::LettingGo)
+            }
             _ => Stance::OutOfReach(Unreachable::OutsideTransaction),
         };
     }

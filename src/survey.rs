@@ -166,29 +166,28 @@ fn is_current(who: Identity) -> bool {
     }
 }
 
+/// How often a session is looked for in its next transaction.
+const FOLLOWED_ON: usize = 5;
+
+/// What is known of a session, and its class.
+type Known = HashMap<Identity, (Rc<Session>, Judgement)>;
+
 /// Fills in what is known of the sessions, and leaves out those that have gone meanwhile.
 fn described(followed: Followed, rules: &Rules) -> Result<Vec<Sighting>, Error> {
     let Followed {
-        found,
+        mut found,
         waiting_for_us,
     } = followed;
     if found.is_empty() {
         return Ok(vec![]);
     }
-    let identities: HashSet<Identity> = found.iter().map(|(f, _)| f.who).collect();
-    let identities: Vec<Identity> = identities.into_iter().collect();
-    let sessions = activity::sessions(&identities).map_err(|e| Error::Server(e.to_string()))?;
-    let rules = rules.get()?;
-    let known: HashMap<Identity, (Rc<Session>, Judgement)> = sessions
-        .into_iter()
-        // What was read may belong to the session's next transaction, which is not in the way.
-        .filter(|(who, _)| is_current(*who))
-        .map(|(who, session)| {
-            wait::answer_interrupts();
-            let judgement = judge(&session, rules);
-            (who, (Rc::new(session), judgement))
-        })
-        .collect();
+    let mut known = Known::new();
+    for _ in 0..FOLLOWED_ON {
+        describe(&found, &mut known, rules)?;
+        if !follow_on(&mut found, &known) {
+            break;
+        }
+    }
     let database = catalog::database();
     let mut kept: HashSet<Identity> = HashSet::new();
     Ok(found
@@ -218,4 +217,48 @@ fn described(followed: Followed, rules: &Rules) -> Result<Vec<Sighting>, Error> 
             })
         })
         .collect())
+}
+
+/// Reads and judges those of them that are not known yet.
+fn describe(
+    found: &[(InWay, Option<Identity>)],
+    known: &mut Known,
+    rules: &Rules,
+) -> Result<(), Error> {
+    let identities = found.iter().map(|(f, _)| f.who);
+    let identities: HashSet<Identity> = identities.filter(|who| !known.contains_key(who)).collect();
+    let identities: Vec<Identity> = identities.into_iter().collect();
+    if identities.is_empty() {
+        return Ok(());
+    }
+    let sessions = activity::sessions(&identities).map_err(|e| Error::Server(e.to_string()))?;
+    let rules = rules.get()?;
+    for (who, session) in sessions {
+        // What was read may belong to the session's next transaction.
+        if is_current(who) {
+            wait::answer_interrupts();
+            let judgement = judge(&session, rules);
+            known.insert(who, (Rc::new(session), judgement));
+        }
+    }
+    Ok(())
+}
+
+/// Has those who are not known, because they have ended their transactions, stand under what they are now,
+/// if they hold on: VACUUM and its like do their work in several transactions. Tells whether there are such.
+fn follow_on(found: &mut [(InWay, Option<Identity>)], known: &Known) -> bool {
+    let mut now: HashMap<Identity, Identity> = HashMap::new();
+    for (f, _) in found
+        .iter_mut()
+        .filter(|(f, _)| !known.contains_key(&f.who))
+    {
+        if let Some(held) = locks::held_on(*f) {
+            now.insert(f.who, held.who);
+            *f = held;
+        }
+    }
+    for behind in found.iter_mut().filter_map(|(_, behind)| behind.as_mut()) {
+        *behind = now.get(behind).copied().unwrap_or(*behind);
+    }
+    !now.is_empty()
 }

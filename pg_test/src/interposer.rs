@@ -1,14 +1,16 @@
-//! A server whose backends send their signals late, or not before a test lets them.
+//! A server whose backends send their signals, or drop their files, late or not before a test lets them.
 //!
 //! For showing what happens between the last look at a victim and the signal, and right after it, with the
 //! product as it is: a small library (`interposer/kill.rs`) takes the place of the C library's `kill` in the
-//! server. A folder controls it, read anew at each signal:
+//! server, and of its `truncate`. A folder controls it, read anew at each signal:
 //!
 //! - `pause`: so many microseconds pass before the signal;
 //! - `before`, `after`: as long as it is there, and for 60 s at most, the backend is held up right before the
-//!   signal, or right after; meanwhile `blocked-before` or `blocked-after` contains the pid of that backend.
+//!   signal, or right after; meanwhile `blocked-before` or `blocked-after` contains the pid of that backend;
+//! - `truncate`: the same for a backend that drops the file of a relation. It has ended its transaction by then,
+//!   and where the lock is the session's own it still holds it.
 //!
-//! It concerns the cancels and terminations that one backend sends to another, by lockguard or by
+//! The first two concern the cancels and terminations that one backend sends to another, by lockguard or by
 //! `pg_cancel_backend` and `pg_terminate_backend`, and no other signal. lockguard has the victim's `fpInfoLock`
 //! meanwhile: whoever needs that waits too, and does not answer to a cancel.
 
@@ -34,13 +36,15 @@ pub struct Interposer {
     folder: PathBuf,
 }
 
-/// Where a signal can be held up.
+/// Where a backend can be held up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// All checks are made, the signal is not sent.
     Before,
     /// It is sent, and whoever sent it has not gone on.
     After,
+    /// A transaction has ended, and the file of a relation is to be dropped.
+    Truncate,
 }
 
 impl Moment {
@@ -48,6 +52,7 @@ impl Moment {
         match self {
             Self::Before => "before",
             Self::After => "after",
+            Self::Truncate => "truncate",
         }
     }
 }
@@ -88,7 +93,7 @@ impl Interposer {
             .during(format!("write {}", file.display()))
     }
 
-    /// Holds up every signal at that moment until the returned value is dropped.
+    /// Holds up every backend at that moment until the returned value is dropped.
     pub fn hold(&self, moment: Moment) -> Result<Hold<'_>, Failure> {
         // Of a backend that ended while it was held up.
         remove(&self.sign(moment))?;
@@ -105,7 +110,7 @@ impl Interposer {
     }
 }
 
-/// Signals are held up as long as this lives.
+/// Backends are held up as long as this lives.
 pub struct Hold<'a> {
     interposer: &'a Interposer,
     moment: Moment,

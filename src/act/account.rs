@@ -74,14 +74,14 @@ impl Watch {
     pub fn rows(&self) -> Vec<Row> {
         self.tracks
             .iter()
-            .filter(|t| t.counts)
+            .filter(|t| t.counts || t.counted_until.is_some())
             .map(|t| self.row(t))
             .collect()
     }
 
     fn row(&self, track: &Track) -> Row {
         let session = &track.session;
-        let (outcome, reason) = match (track.gone, track.sent.last().map(|sent| sent.act)) {
+        let (outcome, reason) = match (track.has_gone(), track.sent.last().map(|sent| sent.act)) {
             (Some(_), act) => {
                 let was_cancelled = track.sent.iter().any(|sent| sent.act == Act::Cancel);
                 let outcome = match act {
@@ -150,7 +150,7 @@ impl Watch {
 
     fn row_of(&self, track: &Track, outcome: Outcome, reason: String) -> Row {
         let until = track
-            .gone
+            .has_gone()
             .or(self.now.map(|(now, _)| now))
             .unwrap_or(track.first_seen);
         Row {

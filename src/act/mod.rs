@@ -256,11 +256,14 @@ impl Call<'_> {
             return self.take(sightings, left);
         }
         if is_clear && self.aim.is_clear_when_nobody_stands() {
-            if self.watch.has_seen_holders() && self.aim.is_being_let_go() && !left.is_zero() {
-                wait::sleep(SOON);
-                return Ok(None);
+            if !(self.watch.has_seen_holders() && self.aim.is_being_let_go()) {
+                return Ok(Some(End::Free));
             }
-            return Ok(Some(End::Free));
+            if left.is_zero() {
+                return Ok(Some(End::TimeUp));
+            }
+            wait::sleep(SOON);
+            return Ok(None);
         }
         if left.is_zero() {
             return Ok(Some(End::TimeUp));
@@ -302,6 +305,8 @@ impl Call<'_> {
             .min(SLICE)
             .min(self.progress.until_next());
         match awaited.first() {
+            // Not by its transaction, and soon: it is about to let go, or to go on.
+            Some((who, _)) if self.watch.is_between(*who) => wait::sleep(limit.min(SOON)),
             Some((who, why)) => {
                 let start = Instant::now();
                 let has_ended = self.wait(*who, *why, limit);

@@ -2,7 +2,7 @@
 //! What is told of them is in [`super::account`].
 
 use crate::audit::{Came, Record};
-use crate::decide::{Act, Hold, Means, Sent, Stance, Standing, are_kin, is_long};
+use crate::decide::{Act, BETWEEN, Hold, Means, Sent, Stance, Standing, are_kin, is_long};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::activity;
 use crate::policy::Policy;
@@ -39,11 +39,14 @@ pub(super) struct Track {
     pub(super) is_waited_for_whole: bool,
     pub(super) mode: LockMode,
     pub(super) first_seen: Instant,
-    /// When this very transaction was first seen.
+    /// When this very transaction was first seen or, where a statement does its work in several under
+    /// one lock, the first of these.
     pub(super) transaction_seen: Instant,
+    /// Since when it has been seen outside any transaction.
+    outside_since: Option<Instant>,
     pub(super) gone: Option<Instant>,
     pub(super) hold: Hold,
-    /// The first look found this very transaction.
+    /// The first look found this very transaction, or an earlier one of the same statement.
     pub(super) from_start: bool,
     pub(super) sent: Vec<Signalled>,
     pub(super) stance: Stance,
@@ -63,6 +66,8 @@ pub(super) struct Track {
     pub(super) was_finishing: bool,
     /// It was more than passing traffic or a queued request, so that its row is of interest.
     pub(super) counts: bool,
+    /// When an earlier transaction of the session that was of interest had ended.
+    pub(super) counted_until: Option<Instant>,
 }
 
 /// A signal that was sent, and where it is written down.
@@ -78,6 +83,33 @@ impl Track {
     /// The class that the caller's policy is held against.
     fn class(&self) -> Class {
         self.judgement.class_for(self.session.rights)
+    }
+
+    /// Whether what it was tells more than what it is: on its way out of a transaction a session reports
+    /// nothing any more of what it did there.
+    fn is_told_from_before(&self, sighting: &Sighting) -> bool {
+        sighting.session.identity.is_outside_transaction()
+            && self.session.identity == sighting.session.identity
+    }
+
+    /// When that of it had gone which its row is about. Once it comes again as mere traffic, the row is
+    /// still about what it was before.
+    pub(super) fn has_gone(&self) -> Option<Instant> {
+        self.gone.or(self.counted_until.filter(|_| !self.counts))
+    }
+
+    /// Whether what is seen of the session now is the same hold: of a session that has ended its
+    /// transaction and not let go, or of a statement that does its work in several transactions under one lock.
+    fn goes_on_as(&self, sighting: &Sighting, granted: bool) -> bool {
+        let (last, now) = (&self.session, &sighting.session);
+        let is_hold = granted && self.hold != Hold::Queued;
+        let is_same_work = last.query_start == now.query_start
+            && last.progress.is_some()
+            && now.progress.is_some();
+        is_hold
+            && (now.identity.is_outside_transaction()
+                || last.identity.is_outside_transaction() && last.query_start == now.query_start
+                || is_same_work)
     }
 
     /// The class that the caller's own additions to a stored policy are held against.
@@ -139,8 +171,14 @@ impl Watch {
                 .behind
                 .and_then(|_| track.through.or(sighting.behind));
             track.waits_for.clear();
-            track.session = Rc::clone(&sighting.session);
-            track.judgement = sighting.judgement;
+            track.outside_since = match sighting.session.identity.is_outside_transaction() {
+                true => track.outside_since.or(Some(now)),
+                false => None,
+            };
+            if !track.is_told_from_before(sighting) {
+                track.session = Rc::clone(&sighting.session);
+                track.judgement = sighting.judgement;
+            }
             track.gone = None;
         }
         for sighting in sightings {
@@ -164,7 +202,8 @@ impl Watch {
         if self.tracks.len() <= KEPT {
             return;
         }
-        self.tracks.retain(|t| t.counts || t.gone.is_none());
+        self.tracks
+            .retain(|t| t.counts || t.counted_until.is_some() || t.gone.is_none());
         if self.tracks.len() > 10 * KEPT {
             self.tracks
                 .retain(|t| !t.sent.is_empty() || t.gone.is_none());
@@ -183,6 +222,16 @@ impl Watch {
                 track.gone = track.gone.or(Some(now));
             }
         }
+    }
+
+    /// Whether that one has just been seen to have left its transaction: it is about to let go, or to go on
+    /// in the next.
+    pub fn is_between(&self, who: Identity) -> bool {
+        let track = self.by_identity.get(&who).map(|i| &self.tracks[*i]);
+        let since = track.and_then(|track| track.outside_since);
+        let now = self.now.map(|(now, _)| now);
+        let outside = since.zip(now).map(|(since, now)| now.duration_since(since));
+        outside.is_some_and(|outside| outside < BETWEEN)
     }
 
     /// Whether that one is not in the way of the target itself, but only of somebody who is.
@@ -216,13 +265,26 @@ impl Watch {
             Some(i) => {
                 let track = &mut self.tracks[i];
                 self.by_identity.remove(&track.session.identity);
-                (track.from_start, track.hold, track.was_helped) = (from_start, hold, false);
-                (track.through, track.outlasted) = (sighting.behind, false);
+                if track.goes_on_as(sighting, granted) {
+                    track.session = Rc::new(Session {
+                        identity,
+                        ..Session::clone(&track.session)
+                    });
+                } else {
+                    if track.counts && track.sent.is_empty() {
+                        track.counted_until = track.gone.or(Some(now));
+                        track.counts = false;
+                    }
+                    (track.from_start, track.hold, track.was_helped) = (from_start, hold, false);
+                    (track.through, track.outlasted) = (sighting.behind, false);
+                    track.transaction_seen = now;
+                    track.session = Rc::clone(&sighting.session);
+                    track.judgement = sighting.judgement;
+                }
                 // VACUUM does a table and its TOAST table in two transactions.
                 track.was_finishing &= track.session.query_start == sighting.session.query_start;
                 (track.relation, track.mode) = (sighting.relation, sighting.mode);
                 track.is_waited_for_whole = sighting.tag.is_virtual_transaction();
-                track.transaction_seen = now;
                 i
             }
             None => {
@@ -234,6 +296,7 @@ impl Watch {
                     mode: sighting.mode,
                     first_seen: now,
                     transaction_seen: now,
+                    outside_since: None,
                     gone: None,
                     hold,
                     from_start,
@@ -247,6 +310,7 @@ impl Watch {
                     was_finishing: false,
                     stance: Stance::Queued,
                     counts: false,
+                    counted_until: None,
                 });
                 self.tracks.len() - 1
             }
@@ -318,6 +382,7 @@ impl Watch {
             waits_for: &[],
             waits_for_us: false,
             outlasted: track.outlasted,
+            outside: track.outside_since.map(ago),
             watched: ago(track.first_seen),
             time_left: Duration::MAX,
             was_finishing: track.was_finishing,
@@ -336,11 +401,11 @@ impl Watch {
         let Some((now, stamp)) = self.now else {
             return Duration::ZERO;
         };
-        // A session that does not track its activities is as old as it has been watched.
-        track
-            .session
-            .transaction_age(stamp)
-            .unwrap_or_else(|| now.duration_since(track.transaction_seen))
+        // A session that does not track its activities is as old as it has been watched; and nobody is
+        // younger, though the clock be set back, and a statement go on in another transaction.
+        let told = track.session.transaction_age(stamp);
+        told.unwrap_or_default()
+            .max(now.duration_since(track.transaction_seen))
     }
 
     /// Takes in what was decided of each.

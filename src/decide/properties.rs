@@ -36,6 +36,7 @@ impl Member {
             waits_for: &self.waits_for,
             waits_for_us: false,
             outlasted: self.outlasted,
+            outside: None,
             watched: self.age,
             eta: self.eta,
             time_left: Duration::from_secs(30),

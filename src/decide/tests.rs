@@ -52,6 +52,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         waits_for: &[],
         waits_for_us: false,
         outlasted: false,
+        outside: None,
         watched: age,
         eta: None,
         time_left: 30 * SECOND,

@@ -61,6 +61,12 @@ pub(super) fn transaction_of_instance(instance: &pg_sys::LockInstanceData) -> Vi
 /// The slot of no backend: `InvalidBackendId`, `INVALID_PROC_NUMBER` since 17.
 pub(super) const INVALID_SLOT: i32 = -1;
 
+/// What links a process's entries in the lock table.
+#[cfg(feature = "pg15")]
+pub(super) type Link = pg_sys::SHM_QUEUE;
+#[cfg(not(feature = "pg15"))]
+pub(super) type Link = pg_sys::dlist_node;
+
 /// The process in a backend slot, or null.
 ///
 /// # Safety

@@ -2,11 +2,11 @@
 //! without taking a lock.
 //!
 //! Holders come from `GetLockConflicts`, which looks at one partition of the lock table and at the
-//! fast-path slots; it leaves out the queue, which is read here from the waiting processes. Where
-//! many locks are asked about, and on a standby, one copy of the whole table serves instead.
+//! fast-path slots; what it leaves out is read by [`partition`] from the processes. Where many locks
+//! are asked about, and on a standby, one copy of the whole table serves instead.
 
 use super::compat;
-use super::lwlock;
+use super::partition::{self, Transactions};
 use super::prepared;
 use super::process;
 use crate::lock::{LockMode, LockTag, ModeSet};
@@ -32,7 +32,7 @@ pub struct Wait {
     pub mode: LockMode,
 }
 
-fn to_server(tag: LockTag) -> pg_sys::LOCKTAG {
+pub(super) fn to_server(tag: LockTag) -> pg_sys::LOCKTAG {
     pg_sys::LOCKTAG {
         locktag_field1: tag.field1,
         locktag_field2: tag.field2,
@@ -43,7 +43,7 @@ fn to_server(tag: LockTag) -> pg_sys::LOCKTAG {
     }
 }
 
-fn from_server(tag: &pg_sys::LOCKTAG) -> LockTag {
+pub(super) fn from_server(tag: &pg_sys::LOCKTAG) -> LockTag {
     LockTag {
         field1: tag.locktag_field1,
         field2: tag.locktag_field2,
@@ -57,11 +57,28 @@ fn from_server(tag: &pg_sys::LOCKTAG) -> LockTag {
 /// Who would make a request of that mode on that lock wait: holders and the queue. Not this
 /// session itself.
 ///
-/// Who holds it outside any transaction is not seen: VACUUM between two of its own, for an instant,
-/// and the startup process of a standby. [`everyone_in_way`] sees both.
+/// Whoever has just ended his transaction and still has to let go is among them (see
+/// [`Identity::is_outside_transaction`]), unless his lock is one of the fast path. The startup process of a
+/// standby is seen by [`everyone_in_way`] alone.
 pub fn in_way(tag: LockTag, mode: LockMode) -> Vec<InWay> {
+    let before = Transactions::now();
     let mut found = holders(tag, mode);
-    for (who, awaited) in queue(tag) {
+    let glance = partition::look(tag, &before);
+    for (who, held) in glance.moving {
+        if let Some(mode) = held
+            .strongest()
+            .filter(|_| held.intersects(mode.conflicts()))
+        {
+            found.retain(|f| f.who.pid() != who.pid());
+            found.push(InWay {
+                tag,
+                who,
+                mode,
+                granted: true,
+            });
+        }
+    }
+    for (who, awaited) in glance.waiting {
         let is_known = found.iter().any(|f| f.who == who);
         if mode.conflicts().contains(awaited) && !is_known {
             found.push(InWay {
@@ -147,47 +164,6 @@ fn who_is(transaction: VirtualTransaction) -> Option<Identity> {
     prepared::xid_of(transaction).map(|xid| Identity::Prepared { xid })
 }
 
-/// Who waits for the lock, and in which mode, each session once (in its strongest request).
-fn queue(tag: LockTag) -> Vec<(Identity, LockMode)> {
-    let wanted = to_server(tag);
-    let mut waiting: Vec<(*mut pg_sys::PGPROC, i32)> = vec![];
-    // SAFETY: `waitLock` and `waitLockMode` of a process change under the partition lock of that
-    // lock alone (proc.h), which is held here: a pointer found to lead to our tag stays ours for
-    // as long. Pointers to locks of other partitions may change meanwhile, but always point into
-    // the shared lock table, which stays mapped: reading the tag there gives at worst another tag.
-    // Nothing is called under the lock that could raise an error or allocate shared memory.
-    unsafe {
-        waiting.reserve(64);
-        let hash = pg_sys::LockTagHashCode(&wanted);
-        let partition = pg_sys::LOCK_MANAGER_LWLOCK_OFFSET + hash % pg_sys::NUM_LOCK_PARTITIONS;
-        let _held = lwlock::Shared::acquire(
-            &raw mut (*pg_sys::MainLWLockArray.add(partition as usize)).lock,
-        );
-        for proc in process::all() {
-            let lock = (&raw const (*proc).waitLock).read_volatile();
-            if !lock.is_null() && from_server(&(&raw const (*lock).tag).read_volatile()) == tag {
-                waiting.push((proc, (*proc).waitLockMode));
-            }
-        }
-    }
-    let mut found: Vec<(Identity, LockMode)> = vec![];
-    for (proc, mode) in waiting {
-        // SAFETY: `proc` came from the array of processes.
-        let who = unsafe { process::leader(proc) };
-        let (Some(who), Some(mode)) = (who, LockMode::from_number(mode)) else {
-            continue;
-        };
-        if who.pid() == Some(process::own_pid()) {
-            continue;
-        }
-        match found.iter_mut().find(|(known, _)| *known == who) {
-            Some((_, known)) => *known = (*known).max(mode),
-            None => found.push((who, mode)),
-        }
-    }
-    found
-}
-
 /// A copied entry of the lock table.
 struct Instance {
     tag: LockTag,
@@ -223,8 +199,9 @@ impl Instance {
         // leader (GetLockStatusData in lock.c), so the process itself is asked as well.
         match process::by_pid(self.leader) {
             Some(leader) if leader.pid() != Some(self.pid) => Some(leader),
-            Some(leader) => (leader == own).then_some(own),
-            None => (self.transaction.local == 0).then_some(own),
+            Some(leader) if leader == own => Some(own),
+            // Whether a session that was between two transactions holds on in its next is asked later.
+            _ => (self.transaction.local == 0).then_some(own),
         }
     }
 }
@@ -235,6 +212,12 @@ impl Instance {
 /// The copy takes all partitions of the lock table at once, so it is for many locks or a standby:
 /// its cost grows with the locks in the server, not with the question.
 pub fn everyone_in_way(needed: impl Fn(LockTag) -> Option<LockMode>) -> Vec<InWay> {
+    copied(needed).0
+}
+
+/// The same, and whether a prepared transaction is among the holders that is just being ended: it goes
+/// by no name any more, though it has its locks still (`FinishPreparedTransaction` in `twophase.c`).
+fn copied(needed: impl Fn(LockTag) -> Option<LockMode>) -> (Vec<InWay>, bool) {
     let mut instances = vec![];
     // SAFETY: the result is one allocation with an array of `nelements`, both in the current memory
     // context; what is wanted is copied out, and both are freed.
@@ -253,9 +236,12 @@ pub fn everyone_in_way(needed: impl Fn(LockTag) -> Option<LockMode>) -> Vec<InWa
     let mut leaders: HashMap<(i32, i32, VirtualTransaction), Option<Identity>> = HashMap::new();
     let mut found: HashMap<(LockTag, Identity), (ModeSet, Option<LockMode>)> = HashMap::new();
     let mut order = vec![];
+    let mut has_ending = false;
     for instance in instances.iter().filter(|i| i.pid != own && i.leader != own) {
         let key = (instance.pid, instance.leader, instance.transaction);
         let Some(who) = *leaders.entry(key).or_insert_with(|| instance.who()) else {
+            let stands = |mode: LockMode| instance.held.intersects(mode.conflicts());
+            has_ending |= instance.pid == 0 && needed(instance.tag).is_some_and(stands);
             continue;
         };
         let entry = found.entry((instance.tag, who)).or_insert_with(|| {
@@ -272,7 +258,7 @@ pub fn everyone_in_way(needed: impl Fn(LockTag) -> Option<LockMode>) -> Vec<InWa
         }
         entry.1 = entry.1.max(instance.awaited);
     }
-    order
+    let found = order
         .into_iter()
         .filter_map(|(tag, who)| {
             let (held, awaited) = found[&(tag, who)];
@@ -289,16 +275,26 @@ pub fn everyone_in_way(needed: impl Fn(LockTag) -> Option<LockMode>) -> Vec<InWa
                 granted,
             })
         })
-        .collect()
+        .collect();
+    (found, has_ending)
 }
 
 /// Whether a session that has left its transaction has not yet let go of a lock for which `needed`
 /// gives a mode. A transaction ends, for all who ask about conflicts, before its locks are released
 /// one by one (`GetLockConflicts` in `lock.c`), and a request would still wait for them.
 pub fn is_being_let_go(needed: impl Fn(LockTag) -> Option<LockMode>) -> bool {
-    everyone_in_way(needed)
-        .iter()
-        .any(|found| found.granted && found.who.is_outside_transaction())
+    let (found, has_ending) = copied(needed);
+    let has_left = |found: &InWay| found.granted && found.who.is_outside_transaction();
+    has_ending || found.iter().any(has_left)
+}
+
+/// What has become of a hold whose session is not any more in the transaction in which it was found: the
+/// same hold where the session has that lock still, as VACUUM has in its next transaction. None where it
+/// has let go. Of the fast path nothing is known: no lock there outlives its transaction.
+pub fn held_on(found: InWay) -> Option<InWay> {
+    let (who, held) = partition::held_by(found.who.pid()?, found.tag)?;
+    let is_hold = found.granted && held.contains(found.mode);
+    is_hold.then_some(InWay { who, ..found })
 }
 
 /// What the process with that pid waits for, at a glance: should the wait end at this instant, it may

@@ -25,6 +25,7 @@ mod lwlock;
 pub mod memory;
 pub mod message;
 pub mod parser;
+mod partition;
 pub mod prepared;
 pub mod process;
 mod progress;

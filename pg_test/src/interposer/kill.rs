@@ -1,11 +1,13 @@
-//! A `kill` that can be made late: a library of its own, which a throw-away server loads with LD_PRELOAD.
+//! A `kill` and a `truncate` that can be made late: a library of its own, which a throw-away server loads with
+//! LD_PRELOAD.
 //!
 //! `interposer.rs` compiles it and tells what the files in its folder do; no crate contains it. Only what a
 //! backend sends to another's process group is touched: `kill(-pid, SIGINT)` and `kill(-pid, SIGTERM)`, as
 //! `pg_signal_backend` (signalfuncs.c) and lockguard do, outside of any signal handler. Everything else, the
-//! postmaster's own signals above all, goes to the kernel as it comes.
+//! postmaster's own signals above all, goes to the kernel as it comes. `truncate` is what a backend calls for
+//! each file of a relation that its transaction has dropped (`mdunlinkfork` in md.c), after the commit.
 
-use std::ffi::{c_int, c_long};
+use std::ffi::{c_char, c_int, c_long};
 use std::fs;
 use std::io::Error;
 use std::path::PathBuf;
@@ -37,6 +39,19 @@ const SYS_KILL: c_long = if cfg!(target_arch = "x86_64") {
     129
 } else {
     37
+};
+
+/// And `truncate`.
+const SYS_TRUNCATE: c_long = if cfg!(target_arch = "x86_64") {
+    76
+} else if cfg!(any(
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "loongarch64"
+)) {
+    45
+} else {
+    92
 };
 
 unsafe extern "C" {
@@ -86,6 +101,19 @@ pub extern "C" fn kill(pid: c_int, signal: c_int) -> c_int {
         unsafe { *__errno_location() = error };
     }
     outcome
+}
+
+/// In the place of the C library's.
+///
+/// # Safety
+/// As for the C library's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn truncate(path: *const c_char, length: c_long) -> c_int {
+    if let Some(load) = LOAD.get() {
+        load.hold("truncate");
+    }
+    // SAFETY: as promised; it sets errno.
+    unsafe { syscall(SYS_TRUNCATE, path, length) as c_int }
 }
 
 impl Load {

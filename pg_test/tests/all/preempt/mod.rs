@@ -2,6 +2,7 @@
 
 pub mod autovacuum;
 mod backup;
+mod between;
 mod finish_within;
 mod free;
 mod hanging;
@@ -28,6 +29,7 @@ use crate::world::World;
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     [
         backup::trials(world),
+        between::trials(world),
         parallel_dump::trials(world),
         signals::trials(world),
         vacuum::trials(world),
