@@ -12,10 +12,11 @@ use crate::session::{Identity, Judgement, Session, judge};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+mod chain;
 mod follow;
 
 use follow::Followed;
-pub use follow::who_waits_for;
+pub use follow::{chain_to_us, persists, still_holds};
 
 /// Above so many locks, one copy of the lock table costs less than asking for each of them.
 const MANY: usize = 50;

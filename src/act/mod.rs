@@ -181,7 +181,9 @@ impl Call<'_> {
             self.watch.look(&sightings);
             self.tell_trail();
             let decisions = self.decide(&sightings);
-            scratch.run(|| self.refuse_deadlock(&sightings, &decisions))?;
+            if scratch.run(|| self.refuse_deadlock(&sightings, &decisions))? {
+                continue;
+            }
             self.progress.begin(&self.aim, &self.watch);
             if let Some(end) = scratch.run(|| self.follow(&sightings, &decisions))? {
                 break end;

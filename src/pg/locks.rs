@@ -169,6 +169,8 @@ struct Instance {
     tag: LockTag,
     held: ModeSet,
     awaited: Option<LockMode>,
+    /// When the wait began, in microseconds; zero in its first moments.
+    since: i64,
     pid: i32,
     leader: i32,
     transaction: VirtualTransaction,
@@ -180,6 +182,7 @@ impl Instance {
             tag: from_server(&instance.locktag),
             held: ModeSet::from_mask(instance.holdMask),
             awaited: LockMode::from_number(instance.waitLockMode),
+            since: instance.waitStart,
             pid: instance.pid,
             leader: instance.leaderPid,
             transaction: compat::transaction_of_instance(instance),
@@ -317,16 +320,27 @@ pub fn awaited(pid: i32) -> Option<Wait> {
     }
 }
 
+/// A wait for a lock, and who stood in its way at one moment.
+pub struct Blocked {
+    /// Who waits; none if that transaction has ended meanwhile.
+    pub who: Option<Identity>,
+    pub wait: Wait,
+    /// When it began to wait, in microseconds, which tells this wait from its next one. Zero in the first moments.
+    pub since: i64,
+    pub ahead: Vec<InWay>,
+}
+
 /// What a server process waits for, and who stands in its way, as `pg_blocking_pids` judges it. This
 /// session itself may be among them. None while it does not wait for a lock.
 ///
 /// Of a parallel query several members may wait at once; the first wait found is told.
 pub fn in_way_of(pid: i32) -> Option<(Wait, Vec<InWay>)> {
-    waits_of(pid).into_iter().next()
+    let first = waits_of(pid).into_iter().next();
+    first.map(|blocked| (blocked.wait, blocked.ahead))
 }
 
 /// Each wait of a server process and of the members of its parallel query.
-fn waits_of(pid: i32) -> Vec<(Wait, Vec<InWay>)> {
+pub fn waits_of(pid: i32) -> Vec<Blocked> {
     let mut waits: Vec<(i32, Vec<Instance>, Vec<i32>)> = vec![];
     // SAFETY: any pid may be asked about. The arrays have the lengths and offsets that the struct
     // gives; they are copied out and freed, because callers ask repeatedly.
@@ -357,7 +371,7 @@ fn waits_of(pid: i32) -> Vec<(Wait, Vec<InWay>)> {
 
 /// One wait: of a process, among all entries of the lock that it waits for, behind the processes that
 /// are `ahead` in the queue. The rule is that of `pg_blocking_pids` in `lockfuncs.c`.
-fn wait_of(waiter: i32, instances: &[Instance], ahead: &[i32]) -> Option<(Wait, Vec<InWay>)> {
+fn wait_of(waiter: i32, instances: &[Instance], ahead: &[i32]) -> Option<Blocked> {
     let own = instances.iter().find(|i| i.pid == waiter)?;
     let wait = Wait {
         tag: own.tag,
@@ -391,13 +405,18 @@ fn wait_of(waiter: i32, instances: &[Instance], ahead: &[i32]) -> Option<(Wait, 
             }),
         }
     }
-    Some((wait, found))
+    Some(Blocked {
+        who: own.who(),
+        wait,
+        since: own.since,
+        ahead: found,
+    })
 }
 
 /// `pg_blocking_pids`, each pid once.
 pub fn blocking_pids(pid: i32) -> Vec<i32> {
     let mut pids: Vec<i32> = vec![];
-    for found in waits_of(pid).iter().flat_map(|(_, found)| found) {
+    for found in waits_of(pid).iter().flat_map(|blocked| &blocked.ahead) {
         let pid = found.who.pid().unwrap_or(0);
         if !pids.contains(&pid) {
             pids.push(pid);

@@ -1,5 +1,6 @@
 //! Following those in the way who wait themselves to what they wait for.
 
+use super::chain::{Chain, Link};
 use crate::lock::{LockMode, LockTag};
 use crate::pg::locks::{self, InWay};
 use crate::pg::{process, wait};
@@ -73,20 +74,46 @@ impl Followed {
     }
 }
 
-/// Which of these sessions waits, at any distance, for the process with that pid.
-pub fn who_waits_for(sessions: &[Identity], pid: i32) -> Option<Identity> {
-    let mut seen: HashSet<i32> = HashSet::new();
-    sessions.iter().copied().find(|session| {
-        let mut next: Vec<i32> = session.pid().into_iter().collect();
-        while let Some(waiter) = next.pop() {
-            if waiter == pid {
-                return true;
-            }
-            if waiter != 0 && seen.insert(waiter) {
-                wait::answer_interrupts();
-                next.extend(locks::blocking_pids(waiter));
-            }
-        }
-        false
-    })
+/// The chain over which one of these sessions waits, at any distance, for this one: see [`Chain::find`].
+pub fn chain_to_us(sessions: &[Identity]) -> Option<Chain> {
+    let own = Some(process::own_pid());
+    Chain::find(sessions, |who| who.pid() == own, links_of)
+}
+
+/// Whether all of them still wait so: see [`Chain::persists`].
+pub fn persists(chain: &Chain) -> bool {
+    chain.persists(links_of)
+}
+
+/// Whom that very transaction waits for.
+fn links_of(who: Identity) -> Vec<Link> {
+    wait::answer_interrupts();
+    let waits = who.pid().map(locks::waits_of).unwrap_or_default();
+    let waits = waits.into_iter().filter(|wait| wait.who == Some(who));
+    let links = waits.flat_map(|blocked| {
+        blocked.ahead.into_iter().map(move |ahead| Link {
+            waiter: who,
+            wait: blocked.wait,
+            since: blocked.since,
+            ahead: ahead.who,
+            granted: ahead.granted,
+        })
+    });
+    links.collect()
+}
+
+/// Whether that session holds the lock, no weaker than so. A lock on its own transaction it holds for as long as
+/// it is in it.
+pub fn still_holds(who: Identity, tag: LockTag, mode: LockMode) -> bool {
+    if tag.is_virtual_transaction() {
+        return true;
+    }
+    // Who is in no transaction is seen in a copy of the lock table alone.
+    let any = LockMode::AccessExclusive;
+    let found = match who.is_outside_transaction() {
+        true => locks::everyone_in_way(|asked| (asked == tag).then_some(any)),
+        false => locks::in_way(tag, any),
+    };
+    let holds = |f: &InWay| f.who == who && f.granted && f.mode >= mode;
+    found.iter().any(holds)
 }

@@ -22,6 +22,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_holder_that_comes_to_wait_for_us_is_a_deadlock,
         a_holder_of_one_table_queued_behind_us_for_another_is_a_deadlock,
         a_request_queued_behind_our_own_weaker_lock_is_none,
+        a_holder_behind_the_request_of_one_who_waits_for_us_goes_on,
+        sessions_that_go_from_one_transaction_to_the_next_are_none,
         a_backup_that_waits_for_us_is_preempted,
         no_backup_is_preempted_for_a_holder_that_waits_for_us_as_well,
     ]
@@ -31,6 +33,7 @@ const POLICY: &str = r#"{"relations": ["t"], "timeout": "20s"}"#;
 
 /// Well before the server looks for deadlocks itself (`deadlock_timeout`, a second).
 const AT_ONCE: Duration = Duration::from_millis(500);
+const DEADLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 struct Scene<'a> {
     trail: Trail<'a>,
@@ -192,6 +195,73 @@ fn a_request_queued_behind_our_own_weaker_lock_is_none(world: &World) {
     scene.migration.run("COMMIT");
     wait.rows(SOON);
     read.rows(SOON);
+    scene.trail.has_no_victim();
+}
+
+/// Nobody holds a lock that conflicts with the holder's request: the server moves it ahead in the queue once
+/// somebody in the circle has waited for `deadlock_timeout`, and that is us where the others have done so before.
+fn a_holder_behind_the_request_of_one_who_waits_for_us_goes_on(world: &World) {
+    for (moment, queued_for) in [
+        ("at once", Duration::ZERO),
+        (
+            "after their own checks",
+            DEADLOCK_TIMEOUT + Duration::from_millis(200),
+        ),
+    ] {
+        let scene = Scene::new(world);
+        let ddl = scene.database.session("other migration");
+        let drop = ddl.spawn("DROP TABLE u");
+        drop.wait_until_queued();
+        scene.holds("SELECT FROM t LIMIT 1");
+        let read = scene.application.spawn("SELECT FROM u LIMIT 1; COMMIT");
+        read.wait_until_queued();
+        wait_until("the queue has lasted", SOON, || read.elapsed() > queued_for);
+        let before = Instant::now();
+        scene.migration.run(&preempt(POLICY));
+        let elapsed = before.elapsed();
+        println!("the lock {moment} after {elapsed:?}");
+        let held = mode_held(&scene.database, scene.migration.pid(), "t");
+        assert_eq!(held.as_deref(), Some(LOCK));
+        assert!(elapsed < DEADLOCK_TIMEOUT + AT_ONCE, "{elapsed:?}");
+        read.rows(SOON);
+        assert!(!drop.is_finished());
+        scene.trail.has_no_victim();
+        assert!(!scene.trail.text().contains("deadlock detected"));
+        scene.migration.run("COMMIT");
+        drop.rows(SOON);
+    }
+}
+
+/// They hold t, let go of it with their transaction, and wait for u, which is ours, in the next one, under
+/// the same pid: nobody waits for us who is in the way.
+fn sessions_that_go_from_one_transaction_to_the_next_are_none(world: &World) {
+    let scene = Scene::new(world);
+    scene.migration.run("LOCK TABLE u; SAVEPOINT s");
+    // Within the server, so that the next transaction begins microseconds after the last.
+    let pass = "DO $$BEGIN LOOP
+            PERFORM FROM t LIMIT 1; PERFORM pg_sleep(0.001); COMMIT;
+            SET lock_timeout = '3ms';
+            BEGIN PERFORM FROM u LIMIT 1; EXCEPTION WHEN lock_not_available THEN NULL; END; COMMIT;
+            SET lock_timeout = 0;
+        END LOOP; END$$";
+    let sessions: Vec<Session> = (0..12).map(|_| scene.database.session("web")).collect();
+    let passing: Vec<Running> = sessions.iter().map(|web| web.spawn(pass)).collect();
+    let policy = r#"{"relations": ["t"], "timeout": "30ms", "on_timeout": "report"}"#;
+    let (start, mut calls, mut deadlocks) = (Instant::now(), 0, vec![]);
+    while start.elapsed() < Duration::from_secs(10) && calls < 2000 {
+        if let Err(error) = scene.migration.try_run(&preempt(policy)) {
+            deadlocks.push(error.as_db_error().map(ToString::to_string));
+        }
+        scene.migration.run("ROLLBACK TO s");
+        calls += 1;
+    }
+    println!(
+        "{} deadlocks in {calls} calls, {:?}",
+        deadlocks.len(),
+        start.elapsed()
+    );
+    assert!(passing.iter().all(|running| !running.is_finished()));
+    assert!(deadlocks.is_empty(), "{deadlocks:#?}");
     scene.trail.has_no_victim();
 }
 
