@@ -40,6 +40,8 @@ const INSERT: &str = "INSERT INTO lockguard.trail (signalled_at, label, policy, 
 /// then for the table, should somebody have locked it.
 const FOR_NEWS: Duration = Duration::from_secs(10);
 const FOR_TABLE: Duration = Duration::from_secs(10);
+/// How long it tries again where the server raises an error.
+const FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// One signal, with what came of it.
 type Told = (Entry, Came, Option<Duration>);
@@ -79,21 +81,34 @@ pub fn write(received: Received) {
     if told.is_empty() {
         return received.finish(true);
     }
-    let written = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| insert(&told)));
-    let ids = match written {
+    let ids = match persistently(|| insert(&told)) {
         Ok(ids) => ids,
         Err(why) => return fail(&received, &why),
     };
     received.finish(true);
     transaction::flush();
     // Apart, for a queue of notifications that is full, or held by somebody, must not cost the rows.
-    let notified = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
-        ids.iter()
-            .zip(&told)
-            .try_for_each(|(id, told)| notify(*id, told))
-    }));
-    if let Err(error) = notified {
-        log(&format!("could not notify: {error}"));
+    let notified = transaction::of_worker(|| {
+        let mut rows = ids.iter().zip(&told);
+        let notified = rows.try_for_each(|(id, told)| notify(*id, told));
+        notified.map_err(|error| error.to_string())
+    });
+    if let Err(why) = notified.flatten() {
+        log(&format!("could not notify: {why}"));
+    }
+}
+
+/// Does it in a transaction of its own, and again where the server raises an error: the caller may have
+/// just used up what it takes, such as the room for locks, and lets go of it when he fails for that.
+fn persistently<R>(work: impl Fn() -> Result<R, String>) -> Result<R, String> {
+    let start = Instant::now();
+    loop {
+        match transaction::of_worker(&work) {
+            Err(_) if start.elapsed() < FOR_ROOM && !BackgroundWorker::sigterm_received() => {
+                wait::sleep(Duration::from_millis(50));
+            }
+            done => return done.flatten(),
+        }
     }
 }
 

@@ -6,6 +6,9 @@
 //! gone: an ERROR, a FATAL and the end of the session all detach the segment, and that says so. Who
 //! detaches first waits until the other has attached, or else the segment would be gone with all that is
 //! in it.
+//!
+//! A worker that cannot connect, because there is no room for its locks at this moment, is started again by
+//! the server, a few times; the segment waits for it.
 
 use super::subtransaction::tried;
 use super::{catalog, wait};
@@ -25,8 +28,10 @@ struct Header {
     database: u32,
     words: u32,
     text: u64,
-    /// The worker has the segment.
-    is_attached: AtomicU32,
+    /// How often a worker has been started that has the segment.
+    attempts: AtomicU32,
+    /// The segment stays though nobody be attached.
+    is_pinned: AtomicU32,
     /// The caller says nothing more.
     is_over: AtomicU32,
     state: AtomicU32,
@@ -45,7 +50,7 @@ struct Slot {
 const NO_TIME: u64 = u64::MAX;
 
 /// To be changed with [`Header`] and [`Slot`].
-const LAYOUT: u64 = 0x6c67_7472_0000_0001;
+const LAYOUT: u64 = 0x6c67_7472_0000_0002;
 
 /// The states of the work.
 const GOING_ON: u32 = 0;
@@ -54,6 +59,10 @@ const FAILED: u32 = 2;
 
 /// How long whoever fails or ends waits for the worker to attach: a worker is there in milliseconds.
 const TO_ATTACH: Duration = Duration::from_secs(2);
+
+/// How often a worker is started, and after how long again, in seconds.
+const ATTEMPTS: u32 = 3;
+const PAUSE: i32 = 1;
 
 /// How long either sleeps at most before it looks again.
 const NAP: Duration = Duration::from_millis(100);
@@ -96,7 +105,16 @@ impl View {
     }
 
     fn is_attached(&self) -> bool {
-        self.header().is_attached.load(Ordering::Acquire) != 0
+        self.attempts() != 0
+    }
+
+    fn attempts(&self) -> u32 {
+        self.header().attempts.load(Ordering::Acquire)
+    }
+
+    /// Whether a worker that has stopped is started again.
+    fn is_tried_again(&self) -> bool {
+        self.is_attached() && self.attempts() <= ATTEMPTS
     }
 
     fn say_over(&self) {
@@ -157,7 +175,8 @@ impl Handover {
                 database: catalog::database(),
                 words,
                 text: text.len() as u64,
-                is_attached: AtomicU32::new(0),
+                attempts: AtomicU32::new(0),
+                is_pinned: AtomicU32::new(0),
                 is_over: AtomicU32::new(0),
                 state: AtomicU32::new(GOING_ON),
                 caller: AtomicPtr::new(pg_sys::MyLatch),
@@ -214,12 +233,11 @@ impl Handover {
             }
             if has_stopped(self.worker) {
                 // It may have done its work in between.
-                let state = self.view.header().state.load(Ordering::Acquire);
-                return if state == DONE {
-                    Ending::Done
-                } else {
-                    Ending::Failed
-                };
+                match self.view.header().state.load(Ordering::Acquire) {
+                    DONE => return Ending::Done,
+                    GOING_ON if self.view.is_tried_again() => (),
+                    _ => return Ending::Failed,
+                }
             }
             let left = limit.saturating_sub(start.elapsed());
             if left.is_zero() {
@@ -264,7 +282,7 @@ unsafe fn start(
         worker.bgw_flags =
             (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32;
         worker.bgw_start_time = pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished;
-        worker.bgw_restart_time = pg_sys::BGW_NEVER_RESTART;
+        worker.bgw_restart_time = PAUSE;
         worker.bgw_main_arg = pg_sys::Datum::from(segment);
         worker.bgw_notify_pid = pg_sys::MyProcPid;
         let mut handle = std::ptr::null_mut();
@@ -322,6 +340,16 @@ pub extern "C-unwind" fn lockguard_worker_main(argument: pg_sys::Datum) {
 /// The worker's end.
 pub struct Received {
     view: View,
+    segment: pg_sys::dsm_handle,
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if self.view.header().is_pinned.swap(0, Ordering::AcqRel) != 0 {
+            // SAFETY: it is pinned, and nobody else unpins it; this process has it still.
+            unsafe { pg_sys::dsm_unpin_segment(self.segment) };
+        }
+    }
 }
 
 impl Received {
@@ -331,10 +359,11 @@ impl Received {
         BackgroundWorker::attach_signal_handlers(
             SignalWakeFlags::SIGTERM | SignalWakeFlags::SIGHUP,
         );
+        let handle = argument.value() as pg_sys::dsm_handle;
         // SAFETY: null where there is no such segment any more. There is no resource owner yet, so that it
         // stays until the process ends. The latch is this process's own.
-        let view = unsafe {
-            let segment = pg_sys::dsm_attach(argument.value() as pg_sys::dsm_handle);
+        let received = unsafe {
+            let segment = pg_sys::dsm_attach(handle);
             if segment.is_null() {
                 return None;
             }
@@ -345,16 +374,32 @@ impl Received {
                 return None;
             }
             header.worker.store(pg_sys::MyLatch, Ordering::Release);
-            header.is_attached.store(1, Ordering::Release);
+            let attempt = view.attempts() + 1;
+            if header.is_pinned.swap(1, Ordering::AcqRel) == 0 {
+                // Should the connection fail, it is there for the next that is started.
+                pg_sys::dsm_pin_segment(segment);
+            }
+            header.attempts.store(attempt, Ordering::Release);
             View::wake(&header.caller);
+            if attempt > ATTEMPTS {
+                let received = Received {
+                    view,
+                    segment: handle,
+                };
+                received.finish(false);
+                return None;
+            }
             pg_sys::BackgroundWorkerInitializeConnectionByOid(
                 pg_sys::Oid::from_u32(header.database),
                 pg_sys::InvalidOid,
                 pg_sys::BGWORKER_BYPASS_ALLOWCONN,
             );
-            view
+            Received {
+                view,
+                segment: handle,
+            }
         };
-        Some(Received { view })
+        Some(received)
     }
 
     pub fn text(&self) -> String {

@@ -1,6 +1,9 @@
-//! The transaction that a function is called in.
+//! The transaction that a function is called in, and those of a background worker.
 
+use super::subtransaction::tried;
+use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
+use std::panic::AssertUnwindSafe;
 
 /// Whether a lock that the function takes now outlives the client's statement: in a transaction
 /// block, in a subtransaction, and inside a DO block or a function, whose later statements share the
@@ -26,6 +29,12 @@ fn is_within_spi() -> bool {
     // so first (`_SPI_begin_call` in `spi.c`).
     let answer = unsafe { pg_sys::SPI_unregister_relation(c"".as_ptr()) };
     answer != pg_sys::SPI_ERROR_UNCONNECTED
+}
+
+/// Does the work in a transaction of this background worker's own, and answers with its error's message if
+/// it raises one; nothing of it is left then.
+pub fn of_worker<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    BackgroundWorker::transaction(AssertUnwindSafe(|| tried(work)))
 }
 
 /// Sees that what this process has committed last is on disk.

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use pg_test::{SessionOptions, wait_until};
 
 use super::SOON;
-use super::scene::Stage;
+use super::scene::{Play, Stage};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -16,6 +16,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         with_all_worker_slots_in_use_the_call_goes_on_and_later_ones_have_rows,
         with_all_connections_in_use_rows_are_written,
         with_the_lock_table_full_the_record_stays,
+        with_the_lock_table_full_for_a_while_the_row_comes_after,
         with_the_log_s_disk_full_the_row_stays,
     ]
 }
@@ -70,16 +71,15 @@ fn with_all_connections_in_use_rows_are_written(world: &World) {
     play.is_healthy(true);
 }
 
-fn with_the_lock_table_full_the_record_stays(world: &World) {
-    let stage = Stage::with(
-        world,
-        &[
-            ("max_locks_per_transaction", "10"),
-            ("max_connections", "12"),
-            ("max_prepared_transactions", "0"),
-        ],
-    );
-    let play = stage.play();
+/// A server with little room for locks.
+const FEW_LOCKS: [(&str, &str); 3] = [
+    ("max_locks_per_transaction", "10"),
+    ("max_connections", "12"),
+    ("max_prepared_transactions", "0"),
+];
+
+/// More partitions than there is room for.
+fn partitions(play: &Play<'_>) {
     let setup = play.database.session("setup");
     setup.run("CREATE TABLE parent (i int) PARTITION BY LIST (i)");
     setup.run(
@@ -88,6 +88,12 @@ fn with_the_lock_table_full_the_record_stays(world: &World) {
              IF i % 50 = 0 THEN COMMIT; END IF; \
          END LOOP; END $$",
     );
+}
+
+fn with_the_lock_table_full_the_record_stays(world: &World) {
+    let stage = Stage::with(world, &FEW_LOCKS);
+    let play = stage.play();
+    partitions(&play);
     let holder = play.database.session("victim");
     holder.run("BEGIN; SELECT FROM part_1");
     let caller = play.database.session("caller");
@@ -99,6 +105,41 @@ fn with_the_lock_table_full_the_record_stays(world: &World) {
     caller.run("ROLLBACK");
     assert_eq!(play.trail.victims(), [holder.pid()]);
     drop(caller);
+    play.is_healthy(true);
+}
+
+/// The worker has no room for its own locks at first.
+fn with_the_lock_table_full_for_a_while_the_row_comes_after(world: &World) {
+    let stage = Stage::with(world, &FEW_LOCKS);
+    let play = stage.play();
+    partitions(&play);
+    let (victim, busy) = play.victim();
+    let (caller, crowd) = (
+        play.database.session("caller"),
+        play.database.session("crowd"),
+    );
+    // What it takes is known to the session before there is no room.
+    caller.run(
+        &CALL
+            .replace("victim", "nobody")
+            .replace("]}'", r#"], "dry_run": true}'"#),
+    );
+    crowd.run("BEGIN");
+    crowd.run(
+        "DO $$ BEGIN FOR i IN 1..1200 LOOP \
+             BEGIN EXECUTE format('LOCK TABLE part_%s', i); \
+             EXCEPTION WHEN out_of_memory THEN RETURN; END; \
+         END LOOP; RAISE 'there is room for all'; END $$",
+    );
+    let outcome = caller.try_run(CALL);
+    println!(
+        "the call: {:?}",
+        outcome.err().map(|error| error.to_string())
+    );
+    assert!(busy.wait(SOON).is_err());
+    assert_eq!(play.trail.victims(), [victim.pid()]);
+    crowd.run("ROLLBACK");
+    drop((caller, crowd));
     play.is_healthy(true);
 }
 
