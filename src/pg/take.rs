@@ -17,6 +17,17 @@ pub enum Attempt {
     Unwanted,
 }
 
+impl Attempt {
+    /// What it has come to, when the subtransaction around it was kept or not: one whose wait ran into its
+    /// limit in the moment in which the last lock was granted is rolled back, and its locks are gone.
+    fn if_kept(self, is_kept: bool) -> Attempt {
+        match self {
+            Attempt::Taken if !is_kept => Attempt::Missed,
+            other => other,
+        }
+    }
+}
+
 /// How long reading the catalogs may wait for locks on them, while those that are wanted are held.
 const CHECKING: Duration = Duration::from_millis(10);
 
@@ -40,7 +51,7 @@ pub fn all(
     let start = Instant::now();
     let mut attempt = Attempt::Missed;
     let outcome = &mut attempt;
-    kept(move || {
+    let is_kept = kept(move || {
         for need in needs {
             let relation = pg_sys::Oid::from_u32(need.relation);
             let mode = need.mode.number();
@@ -69,6 +80,7 @@ pub fn all(
         };
         *outcome == Attempt::Taken
     });
+    let attempt = attempt.if_kept(is_kept);
     let stalled = match attempt {
         Attempt::Taken => Duration::ZERO,
         Attempt::Missed | Attempt::Unwanted => start.elapsed(),
@@ -80,4 +92,21 @@ pub fn all(
 pub fn try_lock(table: RelationId, mode: LockMode) -> bool {
     // SAFETY: an ordinary lock of this transaction.
     unsafe { pg_sys::ConditionalLockRelationOid(pg_sys::Oid::from_u32(table), mode.number()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Attempt::{self, *};
+
+    #[test]
+    fn locks_whose_subtransaction_was_not_kept_are_not_taken() {
+        for (said, is_kept, expected) in [
+            (Taken, true, Taken),
+            (Taken, false, Missed),
+            (Missed, false, Missed),
+            (Unwanted, false, Unwanted),
+        ] {
+            assert_eq!(Attempt::if_kept(said, is_kept), expected, "{said:?}");
+        }
+    }
 }
