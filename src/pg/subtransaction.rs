@@ -95,7 +95,10 @@ pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
         } else {
             inner.roll_back();
             // Where both were due at once, ProcessInterrupts() has told of the lock alone, and the
-            // other would never come again.
+            // other would never come again. A cancel by somebody (SIGINT) that arrives in the very
+            // microseconds in which the lock's limit runs out is lost in the same way, and the work
+            // goes on: core keeps one flag for a cancel and for both limits (QueryCancelPending),
+            // so that nothing is left to tell it by. Whoever has cancelled in vain does so again.
             if had_statement_timeout && !unbound::is_statement_timeout_active() {
                 // Unless it has run out since, and tells of itself: once is enough.
                 check_for_interrupts!();
