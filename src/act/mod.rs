@@ -117,7 +117,7 @@ fn carry_out(
     }
     let result = call.run();
     call.tell_trail();
-    call.trail.finish(takes);
+    call.trail.finish(takes.then_some(policy.max_stall));
     result
 }
 

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// How long the end of a call waits for its rows: some milliseconds, unless the trail's table is locked.
-/// With locks held the application waits as well.
+/// With locks held the application waits as well, which it is to do for `max_stall` at most.
 const TO_WRITE: Duration = Duration::from_secs(1);
 const TO_WRITE_WITH_LOCKS: Duration = Duration::from_millis(250);
 
@@ -109,17 +109,13 @@ impl Trail {
         }
     }
 
-    /// Has the rest written, sees that all of it is, and warns of what is not. `holds_locks`: others wait
-    /// for the caller meanwhile.
+    /// Has the rest written, sees that all of it is, and warns of what is not. `max_stall`: how long
+    /// others may wait for the locks that the caller holds meanwhile, if it does.
     ///
     /// # Errors
     /// Whatever interrupts a wait. The rows are written all the same.
-    pub fn finish(&mut self, holds_locks: bool) {
-        let limit = if holds_locks {
-            TO_WRITE_WITH_LOCKS
-        } else {
-            TO_WRITE
-        };
+    pub fn finish(&mut self, max_stall: Option<Duration>) {
+        let limit = max_stall.map_or(TO_WRITE, |most| most.min(TO_WRITE_WITH_LOCKS));
         let start = Instant::now();
         for batch in std::mem::take(&mut self.batches).into_iter().flatten() {
             let Batch {

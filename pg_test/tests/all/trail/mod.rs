@@ -4,6 +4,7 @@ mod missing;
 mod owed;
 mod readers;
 mod rows;
+mod stall;
 mod worker;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         readers::trials,
         owed::trials,
         worker::trials,
+        stall::trials,
     ]
     .into_iter()
     .flat_map(|of| of(world))
