@@ -1,7 +1,7 @@
 //! Making victims let go: the last check of each, the line in the log, the signal.
 
 use super::{Call, progress};
-use crate::audit::{self, Came, Record};
+use crate::audit::{self, Came, Record, Trail};
 use crate::decide::{Act, Await};
 use crate::lock::LockMode;
 use crate::pg::locks::InWay;
@@ -43,6 +43,7 @@ impl Call<'_> {
                 let who = victim.session.identity;
                 let delivery = match who {
                     Identity::Backend { pid, transaction } => {
+                        self.trail.goes_out(record);
                         process::signal(pid, transaction, *act == Act::Terminate)
                     }
                     Identity::Prepared { .. } => Delivery::Gone,
@@ -72,7 +73,6 @@ impl Call<'_> {
                 write_down(victim, act);
                 let one = self.trail.begin(&[(victim, act)], label, stored, &target);
                 for record in one {
-                    self.trail.not_yet(record);
                     has_sent |= self.have_yield(victim.session.identity, record);
                 }
             }
@@ -88,8 +88,11 @@ impl Call<'_> {
         self.progress.yielding(who, &self.watch);
         self.shown
             .show(progress::remark(&[(who, Await::Signalled)], &self.watch));
-        wait::for_transaction(who, limit.min(left));
-        let is_cancelled = start.elapsed() >= wait::deadlock_timeout();
+        let is_cancelled = {
+            let _told = WhetherDue::from_now(&self.trail, record);
+            wait::for_transaction(who, limit.min(left));
+            start.elapsed() >= wait::deadlock_timeout()
+        };
         if is_cancelled {
             self.watch.sent(who, Act::Yield, record);
         } else if let Some(pid) = who.pid() {
@@ -97,6 +100,34 @@ impl Call<'_> {
             self.trail.came(record, Came::NotSent, None);
         }
         is_cancelled
+    }
+}
+
+/// While the server is waited for to cancel a worker: however the wait ends, the trail is told whether the
+/// server has had the time to. An error is told here; the end of the session is seen by the trail's worker.
+struct WhetherDue<'a> {
+    trail: &'a Trail,
+    record: Record,
+    start: Instant,
+}
+
+impl WhetherDue<'_> {
+    fn from_now(trail: &Trail, record: Record) -> WhetherDue<'_> {
+        trail.goes_out_at(record, activity::now().after(wait::deadlock_timeout()));
+        WhetherDue {
+            trail,
+            record,
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Drop for WhetherDue<'_> {
+    fn drop(&mut self) {
+        match self.start.elapsed() >= wait::deadlock_timeout() {
+            true => self.trail.goes_out(self.record),
+            false => self.trail.stays(self.record),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //! keeps it.
 
 use crate::decide::Act;
+use crate::session::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// One signal and its victim. What the role whose policy it is may not see is left out.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -62,6 +64,21 @@ impl Came {
         found.unwrap_or(Came::Unknown)
     }
 
+    /// A moment as a length of time, for the worker.
+    pub fn since_epoch(moment: Timestamp) -> Duration {
+        moment.since(Timestamp(0))
+    }
+
+    /// What is to be made of a caller's last word if nothing more has come `now`: a signal that was not
+    /// sent, but was due at some moment ([`Came::since_epoch`]), may have been sent from then on.
+    pub fn at(self, time: Option<Duration>, now: Timestamp) -> (Came, Option<Duration>) {
+        match (self, time) {
+            (Came::NotSent, Some(due)) if Came::since_epoch(now) >= due => (Came::Unknown, None),
+            (Came::NotSent, _) => (Came::NotSent, None),
+            known => known,
+        }
+    }
+
     /// As the trail has it. `signal` as [`name_of`] gives it.
     pub fn outcome(self, signal: &str) -> &'static str {
         match (self, signal) {
@@ -85,6 +102,16 @@ pub const fn name_of(act: Act) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_that_was_due_may_have_been_sent() {
+        let due = Some(Came::since_epoch(Timestamp(1_000)));
+        let left_at = |came: Came, time, now| came.at(time, Timestamp(now)).0;
+        assert_eq!(left_at(Came::NotSent, due, 999), Came::NotSent);
+        assert_eq!(left_at(Came::NotSent, due, 1_000), Came::Unknown);
+        assert_eq!(left_at(Came::NotSent, None, 1_000), Came::NotSent);
+        assert_eq!(left_at(Came::LetGo, due, 1_000), Came::LetGo);
+    }
 
     #[test]
     fn what_is_not_said_is_unknown() {

@@ -5,6 +5,7 @@ use super::entry::{Came, Entry, name_of};
 use crate::decide::Act;
 use crate::pg::handover::{Ending, Handover};
 use crate::pg::{activity, catalog, message, process, roles, settings};
+use crate::session::Timestamp;
 use crate::stored::Stored;
 use crate::survey::Sighting;
 use std::collections::HashSet;
@@ -45,8 +46,8 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Hands over what is known of these signals, which are about to be sent for `target`. Where that
-    /// cannot be, the call goes on, and says so in the end.
+    /// Hands over what is known of these signals, which are about to be sent for `target`, and counts
+    /// none as sent yet. Where that cannot be, the call goes on, and says so in the end.
     pub fn begin(
         &mut self,
         victims: &[(&Sighting, Act)],
@@ -74,15 +75,30 @@ impl Trail {
                 None
             }
         });
-        (0..count).map(|entry| Record { batch, entry }).collect()
+        let records: Vec<Record> = (0..count).map(|entry| Record { batch, entry }).collect();
+        records.iter().for_each(|record| self.stays(*record));
+        records
     }
 
-    /// Says that a signal has not been sent, and may yet be: should the caller go now, it was not.
-    pub fn not_yet(&self, record: Record) {
+    /// Says that the signal goes out now: should the caller go before more is known, there is a row.
+    pub fn goes_out(&self, record: Record) {
+        self.tell(record, Came::Unknown, None);
+    }
+
+    /// Says that the server sends it at that moment, if the caller still waits then. The writer goes by
+    /// that should the caller's session end without another word.
+    pub fn goes_out_at(&self, record: Record, due: Timestamp) {
+        self.tell(record, Came::NotSent, Some(Came::since_epoch(due)));
+    }
+
+    /// Says that it does not go out after all, or not yet.
+    pub fn stays(&self, record: Record) {
+        self.tell(record, Came::NotSent, None);
+    }
+
+    fn tell(&self, record: Record, came: Came, time: Option<Duration>) {
         if let Some(Some(batch)) = self.batches.get(record.batch) {
-            batch
-                .handover
-                .tell(record.entry, Came::NotSent.number(), None);
+            batch.handover.tell(record.entry, came.number(), time);
         }
     }
 

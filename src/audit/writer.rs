@@ -5,7 +5,7 @@ use super::entry::{Came, Entry};
 use crate::lock::LockMode;
 use crate::pg::datum::{self, Text};
 use crate::pg::handover::Received;
-use crate::pg::{message, raised, settings, take, transaction, wait};
+use crate::pg::{activity, message, raised, settings, take, transaction, wait};
 use crate::session::Timestamp;
 use crate::tables;
 use pgrx::bgworkers::BackgroundWorker;
@@ -66,14 +66,15 @@ pub fn write(received: Received) {
     while !is_over && is_undecided() && !BackgroundWorker::sigterm_received() {
         is_over = received.wait_until_over(FOR_NEWS);
     }
+    let now = activity::now();
     let told: Vec<Told> = (0..)
         .zip(entries)
         .map(|(i, entry)| {
             let (came, time) = received.word(i);
-            match Came::from_number(came) {
+            match Came::from_number(came).at(time, now) {
                 // The caller is there, and still waits.
-                Came::Unknown if !is_over => (entry, Came::StillHolds, None),
-                came => (entry, came, time),
+                (Came::Unknown, _) if !is_over => (entry, Came::StillHolds, None),
+                (came, time) => (entry, came, time),
             }
         })
         .filter(|(_, came, _)| *came != Came::NotSent)

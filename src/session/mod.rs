@@ -22,6 +22,12 @@ impl Timestamp {
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+
+    /// The moment that much later.
+    pub fn after(self, length: Duration) -> Timestamp {
+        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        Timestamp(self.0.saturating_add(length))
+    }
 }
 
 /// A virtual transaction: one transaction of one backend, never another one again.

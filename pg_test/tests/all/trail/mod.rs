@@ -6,6 +6,7 @@ mod readers;
 mod rows;
 mod stall;
 mod worker;
+mod yielded;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         owed::trials,
         worker::trials,
         stall::trials,
+        yielded::trials,
     ]
     .into_iter()
     .flat_map(|of| of(world))
