@@ -298,7 +298,7 @@ pub fn are_kin(a: (&Session, Class), b: (&Session, Class)) -> bool {
 }
 
 /// Whether one session is named by policy, and may be and can be signalled; its kin aside.
-fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
+pub fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
     let session = standing.session;
     if standing.hold == Hold::Queued {
         return Stance::Queued;

@@ -8,7 +8,9 @@
 //! - `before`, `after`: as long as it is there, and for 60 s at most, the backend is held up right before the
 //!   signal, or right after; meanwhile `blocked-before` or `blocked-after` contains the pid of that backend;
 //! - `truncate`: the same for a backend that drops the file of a relation. It has ended its transaction by then,
-//!   and where the lock is the session's own it still holds it.
+//!   and where the lock is the session's own it still holds it;
+//! - `asking`: the same for a backend that asks the postmaster for something, such as a
+//!   background worker: lockguard does that between its judgement and the signal, and holds nothing then.
 //!
 //! The first two concern the cancels and terminations that one backend sends to another, by lockguard or by
 //! `pg_cancel_backend` and `pg_terminate_backend`, and no other signal. lockguard has the victim's `fpInfoLock`
@@ -45,6 +47,8 @@ pub enum Moment {
     After,
     /// A transaction has ended, and the file of a relation is to be dropped.
     Truncate,
+    /// It is decided on, and the background worker that keeps its record is about to be asked for.
+    Asking,
 }
 
 impl Moment {
@@ -53,6 +57,7 @@ impl Moment {
             Self::Before => "before",
             Self::After => "after",
             Self::Truncate => "truncate",
+            Self::Asking => "asking",
         }
     }
 }

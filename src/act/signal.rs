@@ -1,13 +1,13 @@
 //! Making victims let go: the last check of each, the line in the log, the signal.
 
-use super::{Call, progress};
+use super::{Call, progress, watch};
 use crate::audit::{self, Came, Record, Trail};
-use crate::decide::{Act, Await};
+use crate::decide::{Act, Await, Hold, Standing, own_stance};
 use crate::lock::LockMode;
 use crate::pg::locks::InWay;
 use crate::pg::process::{self, Delivery};
 use crate::pg::{activity, locks, snapshots, wait};
-use crate::session::Identity;
+use crate::session::{Class, Identity, Session, judge};
 use crate::survey::Sighting;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ impl Call<'_> {
     pub(super) fn signal(&mut self, mut victims: Vec<(&Sighting, Act)>) -> bool {
         // Whoever interrupts the call wants nothing more done.
         wait::answer_interrupts();
-        victims.retain(|(victim, _)| is_as_judged(victim));
+        victims.retain(|(victim, _)| self.is_as_judged(victim));
         let (yielding, victims): (Vec<_>, Vec<_>) =
             victims.into_iter().partition(|(_, act)| *act == Act::Yield);
         let target = self.aim.to_string();
@@ -36,40 +36,31 @@ impl Call<'_> {
             true => vec![],
             false => self.trail.begin(&victims, label, stored, &target),
         };
-        let deliveries: Vec<(Identity, Act, Record, Delivery)> = victims
+        let deliveries: Vec<(Identity, Act, Record, Option<&str>)> = victims
             .iter()
             .zip(records)
             .map(|((victim, act), record)| {
-                let who = victim.session.identity;
-                let delivery = match who {
-                    Identity::Backend { pid, transaction } => {
-                        self.trail.goes_out(record);
-                        process::signal(pid, transaction, *act == Act::Terminate)
-                    }
-                    Identity::Prepared { .. } => Delivery::Gone,
-                };
-                (who, *act, record, delivery)
+                let why_not = self.deliver(victim, *act, record);
+                (victim.session.identity, *act, record, why_not)
             })
             .collect();
         let mut has_sent = false;
-        for (who, act, record, delivery) in deliveries {
-            let pid = who.pid().unwrap_or_default();
-            // The next look tells what there is then.
-            let why_not = match delivery {
-                Delivery::Sent => {
+        for (who, act, record, why_not) in deliveries {
+            match why_not {
+                None => {
                     self.watch.sent(who, act, record);
                     has_sent = true;
-                    continue;
                 }
-                Delivery::Gone => "Its transaction had just ended",
-                Delivery::Refused => "This role may not",
-            };
-            audit::not_signalled(pid, why_not);
-            self.trail.came(record, Came::NotSent, None);
+                // The next look tells what there is then.
+                Some(why_not) => {
+                    audit::not_signalled(who.pid().unwrap_or_default(), why_not);
+                    self.trail.came(record, Came::NotSent, None);
+                }
+            }
         }
         for (victim, act) in yielding {
             wait::answer_interrupts();
-            if is_as_judged(victim) {
+            if self.is_as_judged(victim) {
                 write_down(victim, act);
                 let one = self.trail.begin(&[(victim, act)], label, stored, &target);
                 for record in one {
@@ -78,6 +69,82 @@ impl Call<'_> {
             }
         }
         has_sent
+    }
+
+    /// Sends one signal, and tells why not if it does not. Writing to the log and asking for the worker
+    /// may have taken long: whether the session still does what it was judged for is looked at again.
+    fn deliver(&self, victim: &Sighting, act: Act, record: Record) -> Option<&'static str> {
+        let Identity::Backend { pid, transaction } = victim.session.identity else {
+            return Some("It is a prepared transaction");
+        };
+        if !self.goes_on_as_judged(victim) {
+            return Some("It had ended, or had gone on to another statement");
+        }
+        self.trail.goes_out(record);
+        match process::signal(pid, transaction, act == Act::Terminate) {
+            Delivery::Sent => None,
+            Delivery::Gone => Some("Its transaction had just ended"),
+            Delivery::Refused => Some("This role may not"),
+        }
+    }
+
+    /// Whether this is still the session that was judged, for what it was judged, and still in the way.
+    fn is_as_judged(&self, victim: &Sighting) -> bool {
+        self.goes_on_as_judged(victim) && is_still_in_way(victim)
+    }
+
+    /// Whether the session does what it did when it was judged, or what comes to the same.
+    fn goes_on_as_judged(&self, victim: &Sighting) -> bool {
+        let judged = victim.session.doing();
+        let pid = victim.session.identity.pid();
+        match pid.and_then(activity::doing) {
+            Some(now) if now == judged => true,
+            Some(now) if now.backend_start == judged.backend_start => {
+                self.would_be_judged_alike(victim)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a session that has gone on to something else in its transaction is of the same class still,
+    /// and to be made to let go in the same way: a backup is that through all of its statements, where
+    /// after an ANALYZE comes the application's UPDATE. Who counts as idle must not have done anything
+    /// since.
+    fn would_be_judged_alike(&self, victim: &Sighting) -> bool {
+        let who = victim.session.identity;
+        let sessions = activity::sessions(&[who]);
+        let session = sessions.ok().and_then(|mut found| found.remove(&who));
+        let (Some(now), Ok(rules)) = (session, self.rules.get()) else {
+            return false;
+        };
+        let judgement = judge(&now, rules);
+        let has_been_busy = judgement.class == Class::IdleInTransaction
+            && now.query_start != victim.session.query_start;
+        if judgement.class != victim.judgement.class || has_been_busy {
+            return false;
+        }
+        let before = [victim];
+        let waits_for = watch::who_waits_for_whom(&before);
+        let standings = self.watch.standings(
+            &before,
+            &waits_for,
+            |_| false,
+            |_| true,
+            self.policy.timeout,
+        );
+        let stance = |session: &Session, standing: &Standing<'_>| {
+            let standing = Standing {
+                session,
+                class: judgement.class_for(session.rights),
+                class_to_caller: judgement.class_for(session.rights.of_caller_alone()),
+                hold: Hold::Granted,
+                ..*standing
+            };
+            own_stance(&standing, self.policy)
+        };
+        standings
+            .first()
+            .is_some_and(|standing| stance(&now, standing) == stance(&victim.session, standing))
     }
 
     /// Waits for an autovacuum worker until the server cancels it for that, and tells whether it did.
@@ -129,16 +196,6 @@ impl Drop for WhetherDue<'_> {
             false => self.trail.stays(self.record),
         }
     }
-}
-
-/// Whether this is still the session that was judged, and still in the way.
-fn is_as_judged(victim: &Sighting) -> bool {
-    let session = &victim.session;
-    session
-        .identity
-        .pid()
-        .is_some_and(|pid| activity::backend_start(pid) == session.backend_start)
-        && is_still_in_way(victim)
 }
 
 /// Whether a session still holds the lock, or has the snapshot, that it was judged for. Asked with the

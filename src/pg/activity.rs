@@ -2,7 +2,7 @@
 
 use super::text::from_server as text;
 use super::{compat, prepared, process, progress, roles};
-use crate::session::{Identity, Process, Rights, Session, State, Timestamp};
+use crate::session::{Doing, Identity, Process, Rights, Session, State, Timestamp};
 use pgrx::pg_sys;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
@@ -51,10 +51,15 @@ pub fn sessions(wanted: &[Identity]) -> Result<HashMap<Identity, Session>, pgrx:
     Ok(found)
 }
 
-/// When the process with that pid started.
-pub fn backend_start(pid: i32) -> Option<Timestamp> {
+/// What the process with that pid does now.
+pub fn doing(pid: i32) -> Option<Doing> {
     let status = entries().find(|status| status.st_procpid == pid)?;
-    stamp(status.st_proc_start_timestamp)
+    Some(Doing {
+        backend_start: stamp(status.st_proc_start_timestamp),
+        state: state(status.st_state),
+        query_start: stamp(status.st_activity_start_timestamp),
+        progress: progress::command(status),
+    })
 }
 
 /// The activity of all processes, copied anew: each until this is called again.

@@ -19,7 +19,7 @@ pub struct ProcessFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     Sent,
-    /// That transaction has ended, or is no longer in the way.
+    /// That transaction has ended.
     Gone,
     /// This role may not signal it.
     Refused,
@@ -153,8 +153,11 @@ pub fn facts(pid: i32) -> Option<ProcessFacts> {
 /// the signal cannot reach what the session does next. A cancel that arrives while it ends is
 /// dropped once the session waits for its next command.
 ///
-/// The statements of one multi-statement message cannot be told apart, for they are one
-/// transaction or, after a COMMIT among them, run on without waiting for a command.
+/// The statements of one transaction cannot be told apart so: what a session says of its statement is
+/// not under that lock. The caller looks at it right before (`act::signal`); should the session go on to
+/// its next statement in the microseconds after that look, it is that one which is hit. Nor can the
+/// statements of one multi-statement message be told apart at all, for they are reported as one, and
+/// after a COMMIT among them run on without waiting for a command.
 pub fn signal(pid: i32, transaction: VirtualTransaction, terminate: bool) -> Delivery {
     // SAFETY: as in pg_signal_backend.
     let proc = unsafe { pg_sys::BackendPidGetProc(pid) };

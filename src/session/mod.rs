@@ -151,6 +151,15 @@ impl Rights {
     }
 }
 
+/// What tells what a session does from what it does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doing {
+    pub backend_start: Option<Timestamp>,
+    pub state: Option<State>,
+    pub query_start: Option<Timestamp>,
+    pub progress: Option<ProgressCommand>,
+}
+
 /// A session or a prepared transaction, with the full truth of it, whatever the caller may see.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -180,6 +189,15 @@ pub struct Session {
 }
 
 impl Session {
+    pub fn doing(&self) -> Doing {
+        Doing {
+            backend_start: self.backend_start,
+            state: self.state,
+            query_start: self.query_start,
+            progress: self.progress,
+        }
+    }
+
     pub fn is_prepared(&self) -> bool {
         matches!(self.identity, Identity::Prepared { .. })
     }

@@ -3,7 +3,8 @@
 //!
 //! `interposer.rs` compiles it and tells what the files in its folder do; no crate contains it. Only what a
 //! backend sends to another's process group is touched: `kill(-pid, SIGINT)` and `kill(-pid, SIGTERM)`, as
-//! `pg_signal_backend` (signalfuncs.c) and lockguard do, outside of any signal handler. Everything else, the
+//! `pg_signal_backend` (signalfuncs.c) and lockguard do, and `kill(postmaster, SIGUSR1)`, as
+//! `SendPostmasterSignal` (pmsignal.c) does, all outside of any signal handler. Everything else, the
 //! postmaster's own signals above all, goes to the kernel as it comes. `truncate` is what a backend calls for
 //! each file of a relation that its transaction has dropped (`mdunlinkfork` in md.c), after the commit.
 
@@ -26,6 +27,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(1);
 
 const SIGINT: c_int = 2;
+const SIGUSR1: c_int = 10;
 const SIGTERM: c_int = 15;
 
 /// `kill` in the kernel's tables of system calls.
@@ -84,13 +86,18 @@ extern "C" fn at_load() {
 /// In the place of the C library's.
 #[unsafe(no_mangle)]
 pub extern "C" fn kill(pid: c_int, signal: c_int) -> c_int {
-    let is_meant = pid < -1 && (signal == SIGINT || signal == SIGTERM);
-    let load = LOAD
-        .get()
-        .filter(|load| is_meant && load.postmaster != process::id());
+    let load = LOAD.get().filter(|load| load.postmaster != process::id());
     let Some(load) = load else {
         return really_kill(pid, signal);
     };
+    if signal == SIGUSR1 && u32::try_from(pid) == Ok(load.postmaster) {
+        load.hold("asking");
+        return really_kill(pid, signal);
+    }
+    let is_meant = pid < -1 && (signal == SIGINT || signal == SIGTERM);
+    if !is_meant {
+        return really_kill(pid, signal);
+    }
     load.pause();
     load.hold("before");
     let outcome = really_kill(pid, signal);

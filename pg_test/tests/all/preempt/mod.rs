@@ -5,6 +5,7 @@ mod backup;
 mod between;
 mod finish_within;
 mod free;
+mod gone_on;
 mod hanging;
 mod in_vain;
 mod index_build;
@@ -45,6 +46,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         free::trials(world),
         interrupts::trials(world),
         right_victim::trials(world),
+        gone_on::trials(world),
         transactions::trials(world),
     ]
     .into_iter()
