@@ -2,11 +2,12 @@
 
 use super::target::Aim;
 use super::{Call, owned, watch};
-use crate::decide::{self, Decision, decide};
+use crate::decide::{self, Decision, Stance, Standing, Step, decide, own_stance};
 use crate::lock::LockTag;
-use crate::session::Identity;
+use crate::session::{Class, Identity};
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 impl Call<'_> {
     /// Decides for each group of sessions that stand in one way: for the whole target, or with
@@ -29,19 +30,53 @@ impl Call<'_> {
                     || sighting.behind.is_none()
                     || sighting.relation.is_some_and(owned::is_own)
             };
-            let standings = self
+            let mut standings = self
                 .watch
                 .standings(&members, &waits_for, may_queue, is_lent, left);
+            let look_again = standings
+                .iter_mut()
+                .filter_map(|standing| self.until_idle(standing))
+                .min();
             let call = decide::Call {
                 has_signalled: self.watch.has_signalled(),
                 takes: self.takes,
             };
-            let decision = decide(&standings, self.policy, call);
+            let mut decision = decide(&standings, self.policy, call);
+            if let Step::Await { within, .. } = &mut decision.step {
+                *within = within.iter().copied().chain(look_again).min();
+            }
             let who: Vec<Identity> = standings.iter().map(|s| s.session.identity).collect();
             self.watch.judged(&who, &decision.stances, self.policy);
             decisions.push((who, decision));
         }
         decisions
+    }
+
+    /// A busy transaction of the application is idle, too, between one statement and the next. Who is
+    /// named for nothing but being idle is judged as the application until he has been that for
+    /// `max_stall`; answered is how long that is.
+    fn until_idle(&self, standing: &mut Standing<'_>) -> Option<Duration> {
+        if standing.class != Class::IdleInTransaction
+            || standing.sent.is_some()
+            || self.policy.dry_run
+        {
+            return None;
+        }
+        let (_, now) = self.watch.now?;
+        let idle_for = now.since(standing.session.state_change?);
+        let left = self.policy.max_stall.saturating_sub(idle_for);
+        let as_application = Standing {
+            class: Class::Application,
+            ..*standing
+        };
+        let is_named = |standing: &Standing<'_>| {
+            matches!(own_stance(standing, self.policy), Stance::Preempt(_))
+        };
+        if left.is_zero() || !is_named(standing) || is_named(&as_application) {
+            return None;
+        }
+        *standing = as_application;
+        Some(left)
     }
 }
 

@@ -94,6 +94,7 @@ fn of_prepared(identity: Identity, prepared: prepared::Prepared) -> Session {
         // The server keeps the time of PREPARE alone.
         xact_start: Some(Timestamp(prepared.prepared)),
         query_start: None,
+        state_change: None,
         query: None,
         query_is_whole: false,
         // pg_prepared_xacts shows all of this to everybody.
@@ -139,6 +140,7 @@ unsafe fn read(identity: Identity, status: &pg_sys::PgBackendStatus) -> Option<S
         backend_start: stamp(status.st_proc_start_timestamp),
         xact_start,
         query_start: stamp(status.st_activity_start_timestamp),
+        state_change: stamp(status.st_state_start_timestamp),
         // SAFETY: a string in the local copy, possibly cut in the middle of a character, which
         // the server's function mends.
         query: unsafe {

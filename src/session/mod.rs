@@ -182,6 +182,8 @@ pub struct Session {
     pub backend_start: Option<Timestamp>,
     pub xact_start: Option<Timestamp>,
     pub query_start: Option<Timestamp>,
+    /// Since when it is in that state.
+    pub state_change: Option<Timestamp>,
     /// Cut off where it is longer than `track_activity_query_size`.
     pub query: Option<String>,
     pub query_is_whole: bool,
@@ -287,6 +289,7 @@ pub(crate) mod fixtures {
             backend_start: Some(Timestamp(0)),
             xact_start: Some(Timestamp(0)),
             query_start: Some(Timestamp(0)),
+            state_change: Some(Timestamp(0)),
             query: Some("SELECT 1".into()),
             query_is_whole: true,
             rights: Rights {

@@ -1,6 +1,7 @@
 //! A session that goes on to its next statement, in the same transaction, between the judgement and the signal.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use pg_test::interposer::Moment;
@@ -15,6 +16,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         whoever_has_gone_on_to_another_statement_is_left_alone,
         whoever_has_gone_on_to_more_of_the_same_is_preempted_all_the_same,
         whoever_has_been_busy_meanwhile_was_not_idle,
+        a_transaction_is_not_idle_between_two_statements,
     ]
 }
 
@@ -164,4 +166,29 @@ fn whoever_has_been_busy_meanwhile_was_not_idle(world: &World) {
     // It does nothing more.
     assert_eq!(verdict(&call.rows(SOON), victim.pid()), "terminated");
     assert_eq!(trail.victims(), [victim.pid(); 2]);
+}
+
+fn a_transaction_is_not_idle_between_two_statements(world: &World) {
+    let database = world.database();
+    let _gate = Gate::closed(&database);
+    let (busy, _) = victim(&database, "web", None);
+    let trail = Trail::from_now(world.cluster());
+    let migration = database.session("migration");
+    let call = migration.spawn(preempt(&IDLE.replace("}", r#", "max_stall": "900ms"}"#)));
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        busy.run("SELECT 1");
+        // Its client has more to do in between than the server.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    trail.has_no_victim();
+    assert!(!call.is_finished());
+    let since = Instant::now();
+    assert_eq!(verdict(&call.rows(SOON), busy.pid()), "terminated");
+    assert!(
+        since.elapsed() >= Duration::from_millis(800),
+        "{:?}",
+        since.elapsed()
+    );
+    assert_eq!(trail.victims(), [busy.pid()]);
 }
