@@ -5,6 +5,7 @@ mod deadlock;
 mod dry_run;
 pub mod guard;
 mod judge;
+mod late;
 mod owned;
 mod progress;
 mod signal;
@@ -28,6 +29,7 @@ use crate::rules::Rules;
 use crate::session::{Identity, Process};
 use crate::stored::Stored;
 use crate::survey::{self, Sighting};
+use late::is_too_late;
 use progress::{Finish, Progress};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -270,6 +272,9 @@ impl Call<'_> {
         if left.is_zero() {
             return Ok(Some(End::TimeUp));
         }
+        if is_too_late(left, self.policy.timeout) {
+            acts.retain(|who, _| self.was_signalled(who));
+        }
         if !acts.is_empty() {
             let all_short = decisions.iter().all(|(_, decision)| decision.all_short);
             let pause = self.backoff.pause(self.start.elapsed());
@@ -320,6 +325,12 @@ impl Call<'_> {
             None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
+    }
+
+    /// Whether that one has been sent anything.
+    fn was_signalled(&self, who: &Identity) -> bool {
+        let others = self.watch.victims_with(std::iter::empty());
+        self.watch.victims_with(std::iter::once(who)) == others
     }
 
     /// Whether the stored policy, if it is one, is still lent, and for this target: the call may have

@@ -9,6 +9,7 @@ mod hanging;
 mod in_vain;
 mod index_build;
 mod interrupts;
+mod late;
 mod limits;
 mod parallel_dump;
 mod prepared;
@@ -42,6 +43,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         limits::trials(world),
         scope::trials(world),
         hanging::trials(world),
+        late::trials(world),
         free::trials(world),
         interrupts::trials(world),
         right_victim::trials(world),
