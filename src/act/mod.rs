@@ -33,7 +33,7 @@ use late::is_too_late;
 use progress::{Finish, Progress};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use target::{Aim, Look};
+use target::{Aim, Look, Reread};
 use watch::Watch;
 
 /// The longest single wait: newcomers are seen after this at the latest.
@@ -110,6 +110,7 @@ fn carry_out(
         unseen_misses: 0,
         has_gap: false,
         start: Instant::now(),
+        reading: Reading::default(),
         rules: Rules::default(),
         poll: POLL,
         trail: Trail::default(),
@@ -140,13 +141,33 @@ struct Call<'a> {
     /// Those in the way are just letting go, so that the next look may come too late.
     has_gap: bool,
     start: Instant,
+    reading: Reading,
     rules: Rules,
     /// How long to sleep between looks where nothing wakes us: long beside what a look costs.
     poll: Duration,
     trail: Trail,
 }
 
-/// How a call ends that does not raise an error.
+/// When what is needed was last read from the catalogs.
+struct Reading {
+    at: Instant,
+    /// How long that took.
+    cost: Duration,
+    /// Somebody has ended since who may have changed them.
+    is_due: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading {
+            at: Instant::now(),
+            cost: Duration::ZERO,
+            is_due: false,
+        }
+    }
+}
+
+/// How a call ends.
 enum End {
     /// Free or, where the lock is taken, held.
     Free,
@@ -164,6 +185,7 @@ impl Call<'_> {
             if std::mem::take(&mut self.has_gap) && scratch.run(|| self.take_in_gap())? {
                 break End::Free;
             }
+            scratch.run(|| self.reread_now_and_then())?;
             let (aim, rules) = (&mut self.aim, &self.rules);
             let start = Instant::now();
             let look = scratch.run(|| aim.look(rules))?;
@@ -224,6 +246,35 @@ impl Call<'_> {
         }
     }
 
+    /// Reads anew what is needed: once somebody has ended who may have changed that, and else now and
+    /// then; no more often than to spend a twentieth of the time on it.
+    fn reread_now_and_then(&mut self) -> Result<(), Error> {
+        let period = match self.reading.is_due {
+            true => Duration::ZERO,
+            false => SLICE,
+        };
+        if self.reading.at.elapsed() >= period.max(self.reading.cost * 20) {
+            self.reread()?;
+        }
+        Ok(())
+    }
+
+    /// Reads anew what is needed, and tells whether it is the same.
+    fn reread(&mut self) -> Result<bool, Error> {
+        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        let start = Instant::now();
+        let reread = self.aim.reread(left.min(SLICE))?;
+        if reread == Reread::Changed {
+            self.order = None;
+        }
+        self.reading = Reading {
+            at: Instant::now(),
+            cost: start.elapsed(),
+            is_due: reread == Reread::Unread,
+        };
+        Ok(reread == Reread::Same)
+    }
+
     /// Does what the decisions ask for, and tells the end if this is it.
     fn follow(
         &mut self,
@@ -260,7 +311,8 @@ impl Call<'_> {
             return self.take(sightings, left);
         }
         if is_clear && self.aim.is_clear_when_nobody_stands() {
-            if !(self.watch.has_seen_holders() && self.aim.is_being_let_go()) {
+            // Who has let go altogether has told of what he changed.
+            if !self.watch.has_seen_holders() || !self.aim.is_being_let_go() && self.reread()? {
                 return Ok(Some(End::Free));
             }
             if left.is_zero() {
@@ -317,6 +369,8 @@ impl Call<'_> {
             Some((who, why)) => {
                 let start = Instant::now();
                 let has_ended = self.wait(*who, *why, limit);
+                // Maintenance changes nothing of what is needed when it is preempted.
+                self.reading.is_due |= has_ended && *why != Await::Signalled;
                 self.has_gap = has_ended && self.is_alone(*who, decisions);
                 if !self.has_gap && *why != Await::Signalled {
                     self.pace(start, limit);

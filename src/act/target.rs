@@ -4,7 +4,9 @@ use super::statement::Statement;
 use crate::error::Error;
 use crate::lock::{LockMode, Need, RelationId};
 use crate::needs;
+use crate::pg::changes::Seen;
 use crate::pg::locks::Wait;
+use crate::pg::take::{self, Attempt};
 use crate::pg::{catalog, process, wait};
 use crate::policy::{Problem, Target};
 use crate::rules::Rules;
@@ -27,6 +29,8 @@ pub enum Aim {
         needs: Vec<Need>,
         mode: LockMode,
         names: String,
+        /// Before all that was read last.
+        seen: Seen,
     },
     All {
         mode: LockMode,
@@ -51,6 +55,16 @@ pub enum Look {
     },
 }
 
+/// Whether what is needed is still what was needed at the last reading of the catalogs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reread {
+    Same,
+    /// It is something else from now on.
+    Changed,
+    /// The catalogs could not be read in time.
+    Unread,
+}
+
 impl Aim {
     /// # Errors
     /// 42P01 and 22023 for names, 42501 for a system catalog, 42601 for a statement that is none, 22023
@@ -64,6 +78,7 @@ impl Aim {
                 mode,
             } => {
                 let mode = *mode;
+                let seen = Seen::now();
                 let relations = needs::named(names_given)?;
                 let names = {
                     let mut names: Vec<String> = relations
@@ -85,6 +100,7 @@ impl Aim {
                     relations,
                     mode,
                     names,
+                    seen,
                 }
             }
             Target::Pid(pid) => {
@@ -199,6 +215,43 @@ impl Aim {
     /// # Errors
     /// 42P01 for a name that means another relation now, or none.
     pub fn is_unchanged(&mut self) -> Result<bool, Error> {
+        self.read_needs(true)
+    }
+
+    /// The same while nothing of it is locked; what has gone by now is in nobody's way. Where the
+    /// catalogs are locked it is waited for that for `limit` at most.
+    ///
+    /// # Errors
+    /// 42P01 for a name that means another relation now.
+    pub fn reread(&mut self, limit: Duration) -> Result<Reread, Error> {
+        if matches!(self, Aim::All { .. } | Aim::Waiter { .. }) {
+            return Ok(Reread::Same);
+        }
+        let mut unchanged = Ok(true);
+        let (attempt, _) = take::all(&[], Some(limit), || {
+            if !self.is_up_to_date() {
+                unchanged = self.read_needs(false);
+            }
+            true
+        });
+        Ok(match (attempt, unchanged?) {
+            (Attempt::Taken, true) => Reread::Same,
+            (Attempt::Taken, false) => Reread::Changed,
+            (Attempt::Missed | Attempt::Unwanted, _) => Reread::Unread,
+        })
+    }
+
+    /// Whether nothing that others have done to the catalogs has come in since they were read.
+    fn is_up_to_date(&self) -> bool {
+        match self {
+            Aim::Relations { seen, .. } => seen.is_current(),
+            Aim::Statement(statement) => statement.seen().is_current(),
+            Aim::All { .. } | Aim::Waiter { .. } => true,
+        }
+    }
+
+    /// `all_must_exist`: a name that means nothing any more is an error.
+    fn read_needs(&mut self, all_must_exist: bool) -> Result<bool, Error> {
         if let Aim::Statement(statement) = self {
             return statement.is_unchanged();
         }
@@ -207,26 +260,27 @@ impl Aim {
             relations,
             needs,
             mode,
+            seen,
             ..
         } = self
         else {
             return Ok(true);
         };
-        let now = needs::named(given).map_err(|error| match error {
-            Error::UnknownRelation {
-                message, detail, ..
-            } => Error::UnknownRelation {
-                message: format!("{message} any more"),
-                detail,
-                hint: Some("It was dropped or renamed while the call waited.".into()),
-            },
-            other => other,
-        })?;
-        if let Some(changed) = (0..given.len()).find(|i| now[*i] != relations[*i]) {
+        let read_from = Seen::now();
+        let now: Vec<Option<RelationId>> = match all_must_exist {
+            true => needs::named(given)
+                .map_err(any_more)?
+                .into_iter()
+                .map(Some)
+                .collect(),
+            false => given.iter().map(if_it_exists).collect::<Result<_, _>>()?,
+        };
+        let is_another = |i: &usize| now[*i].is_some_and(|now| now != relations[*i]);
+        if let Some(changed) = (0..given.len()).find(is_another) {
             return Err(Error::UnknownRelation {
                 message: format!(
                     "relation {} was replaced by another while the call waited",
-                    catalog::name(now[changed])
+                    catalog::name(now[changed].unwrap_or(relations[changed]))
                 ),
                 detail: Some(format!("At $.relations[{changed}] in the policy.")),
                 hint: Some("Call it again for the relation that has this name now.".into()),
@@ -234,7 +288,7 @@ impl Aim {
         }
         let needed = in_mode(needs::closure(relations), *mode);
         let is_unchanged = needed == *needs;
-        *needs = needed;
+        (*needs, *seen) = (needed, read_from);
         Ok(is_unchanged)
     }
 
@@ -293,6 +347,32 @@ impl Aim {
     /// got its lock.
     pub fn is_clear_when_nobody_stands(&self) -> bool {
         !matches!(self, Aim::Waiter { .. })
+    }
+}
+
+/// The relation that a name means, if there is one.
+///
+/// # Errors
+/// As for names at the start, but for one that means none.
+fn if_it_exists(name: &String) -> Result<Option<RelationId>, Error> {
+    match needs::named(std::slice::from_ref(name)) {
+        Ok(relations) => Ok(relations.first().copied()),
+        Err(Error::UnknownRelation { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Of a name that meant something at the start.
+fn any_more(error: Error) -> Error {
+    match error {
+        Error::UnknownRelation {
+            message, detail, ..
+        } => Error::UnknownRelation {
+            message: format!("{message} any more"),
+            detail,
+            hint: Some("It was dropped or renamed while the call waited.".into()),
+        },
+        other => other,
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod autovacuum;
 mod backup;
 mod between;
+mod changed;
 mod finish_within;
 mod free;
 mod hanging;
@@ -43,6 +44,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         limits::trials(world),
         scope::trials(world),
         hanging::trials(world),
+        changed::trials(world),
         late::trials(world),
         free::trials(world),
         interrupts::trials(world),
