@@ -19,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::decide::{Act, Await, Decision, Stance, Step};
 use crate::error::Error;
 use crate::lock::Need;
+use crate::pg::locks::InWay;
 use crate::pg::memory::Scratch;
 use crate::pg::roles::{self, Lent};
 use crate::pg::shown::Shown;
@@ -176,6 +177,8 @@ enum End {
         needed: usize,
         allowed: usize,
     },
+    /// The session that was helped waits no longer, while these still stand in its way.
+    GivenUp(Vec<InWay>),
 }
 
 impl Call<'_> {
@@ -190,13 +193,19 @@ impl Call<'_> {
             let start = Instant::now();
             let look = scratch.run(|| aim.look(rules))?;
             self.poll = POLL.max(start.elapsed() * 20);
-            let Look::InWay {
-                sightings,
-                is_new_wait,
-            } = look
-            else {
-                self.nobody_is_waited_for()?;
-                break End::Free;
+            let (sightings, is_new_wait) = match look {
+                Look::InWay {
+                    sightings,
+                    is_new_wait,
+                } => (sightings, is_new_wait),
+                Look::Free => {
+                    self.nobody_is_waited_for(&[])?;
+                    break End::Free;
+                }
+                Look::GivenUp(still) => {
+                    self.nobody_is_waited_for(&still)?;
+                    break End::GivenUp(still);
+                }
             };
             if is_new_wait {
                 self.may_be_helped()?;
@@ -216,6 +225,7 @@ impl Call<'_> {
         let how = match (&end, self.takes) {
             (End::Free, true) => Finish::Held,
             (End::Free, false) => Finish::Free,
+            (End::GivenUp(_), _) => Finish::GivenUp,
             _ => Finish::NotFree,
         };
         let fails = self.policy.on_timeout == OnTimeout::Error;
@@ -243,6 +253,22 @@ impl Call<'_> {
                 detail: self.watch.remaining(helps),
                 hint: "See who they are with \"dry_run\", then raise max_victims or wait for a better time.".into(),
             }),
+            (End::GivenUp(still), OnTimeout::Error) => Err(self.given_up(&still)),
+        }
+    }
+
+    /// The error that tells that the session which was helped has given up.
+    fn given_up(&self, still: &[InWay]) -> Error {
+        let (holders, queued): (Vec<&InWay>, Vec<&InWay>) = still.iter().partition(|s| s.granted);
+        let names = |those: Vec<&InWay>| -> Vec<String> {
+            those.iter().map(|s| self.watch.name(s.who)).collect()
+        };
+        let (who, lock) = self.aim.helped().unwrap_or_default();
+        Error::NotFree {
+            message: report::given_up(&who, &lock, &names(holders), &names(queued)),
+            detail: self.watch.remaining(true),
+            hint: "Run its statement again, with a longer lock_timeout if that has ended it, and call this for it then."
+                .into(),
         }
     }
 
@@ -414,9 +440,15 @@ impl Call<'_> {
         }
     }
 
-    /// Takes in that nobody is waited for any more.
-    fn nobody_is_waited_for(&mut self) -> Result<(), Error> {
-        let still_there = survey::still_there(self.watch.present_ones())?;
+    /// Takes in that nobody is waited for any more. `in_way`: these stand in the way all the same.
+    fn nobody_is_waited_for(&mut self, in_way: &[InWay]) -> Result<(), Error> {
+        let present = self.watch.present_ones();
+        let staying = present
+            .iter()
+            .filter(|who| in_way.iter().any(|s| s.who == **who));
+        let staying: Vec<Identity> = staying.copied().collect();
+        let mut still_there = survey::still_there(present)?;
+        still_there.extend(staying);
         self.watch.no_longer_waited_for(&still_there);
         Ok(())
     }

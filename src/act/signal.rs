@@ -22,6 +22,9 @@ impl Call<'_> {
         // Whoever interrupts the call wants nothing more done.
         wait::answer_interrupts();
         victims.retain(|(victim, _)| is_as_judged(victim));
+        if !self.aim.is_still_wanted() {
+            return false;
+        }
         let (yielding, victims): (Vec<_>, Vec<_>) =
             victims.into_iter().partition(|(_, act)| *act == Act::Yield);
         let target = self.aim.to_string();
@@ -36,17 +39,18 @@ impl Call<'_> {
             true => vec![],
             false => self.trail.begin(&victims, label, stored, &target),
         };
-        let deliveries: Vec<(Identity, Act, Record, Delivery)> = victims
+        // With none it was not tried.
+        let deliveries: Vec<(Identity, Act, Record, Option<Delivery>)> = victims
             .iter()
             .zip(records)
             .map(|((victim, act), record)| {
                 let who = victim.session.identity;
-                let delivery = match who {
+                let delivery = self.aim.is_still_wanted().then(|| match who {
                     Identity::Backend { pid, transaction } => {
                         process::signal(pid, transaction, *act == Act::Terminate)
                     }
                     Identity::Prepared { .. } => Delivery::Gone,
-                };
+                });
                 (who, *act, record, delivery)
             })
             .collect();
@@ -55,20 +59,21 @@ impl Call<'_> {
             let pid = who.pid().unwrap_or_default();
             // The next look tells what there is then.
             let why_not = match delivery {
-                Delivery::Sent => {
+                Some(Delivery::Sent) => {
                     self.watch.sent(who, act, record);
                     has_sent = true;
                     continue;
                 }
-                Delivery::Gone => "Its transaction had just ended",
-                Delivery::Refused => "This role may not",
+                Some(Delivery::Gone) => "Its transaction had just ended",
+                Some(Delivery::Refused) => "This role may not",
+                None => "The session that waited had just got its lock, or given up",
             };
             audit::not_signalled(pid, why_not);
             self.trail.came(record, Came::NotSent, None);
         }
         for (victim, act) in yielding {
             wait::answer_interrupts();
-            if is_as_judged(victim) {
+            if is_as_judged(victim) && self.aim.is_still_wanted() {
                 write_down(victim, act);
                 let one = self.trail.begin(&[(victim, act)], label, stored, &target);
                 for record in one {

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::lock::{LockMode, Need, RelationId};
 use crate::needs;
 use crate::pg::changes::Seen;
-use crate::pg::locks::Wait;
+use crate::pg::locks::{self, InWay, Wait};
 use crate::pg::take::{self, Attempt};
 use crate::pg::{catalog, process, wait};
 use crate::policy::{Problem, Target};
@@ -40,6 +40,8 @@ pub enum Aim {
         pid: i32,
         transaction: Option<Identity>,
         wait: Option<Wait>,
+        /// Who stood in the way of that wait itself at the last look, the queue included.
+        ahead: Vec<Identity>,
     },
 }
 
@@ -53,6 +55,9 @@ pub enum Look {
         sightings: Vec<Sighting>,
         is_new_wait: bool,
     },
+    /// The session that is helped waits no longer, and cannot have got its lock: these stand in
+    /// that way still.
+    GivenUp(Vec<InWay>),
 }
 
 /// Whether what is needed is still what was needed at the last reading of the catalogs.
@@ -120,6 +125,7 @@ impl Aim {
                     pid: *pid,
                     transaction: process::by_pid(*pid),
                     wait: None,
+                    ahead: vec![],
                 }
             }
         })
@@ -130,12 +136,19 @@ impl Aim {
             pid,
             transaction,
             wait,
+            ahead,
         } = self
         {
             let Some(now) = look_at_waiter(*pid, *transaction, rules)? else {
-                return Ok(Look::Free);
+                let still = wait.map_or(vec![], |wait| still_ahead(wait, ahead));
+                return Ok(match still.is_empty() {
+                    true => Look::Free,
+                    false => Look::GivenUp(still),
+                });
             };
             let is_new_wait = wait.replace(now.wait) != Some(now.wait);
+            let direct = now.sightings.iter().filter(|s| s.behind.is_none());
+            *ahead = direct.map(|s| s.session.identity).collect();
             if now.for_us {
                 return Err(self.waits_for_us());
             }
@@ -308,6 +321,18 @@ impl Aim {
         }
     }
 
+    /// Who is helped and what for, where it is a session: `pid 24484` and `AccessShareLock on orders`.
+    pub fn helped(&self) -> Option<(String, String)> {
+        match self {
+            Aim::Waiter {
+                pid,
+                wait: Some(wait),
+                ..
+            } => Some((format!("pid {pid}"), lock_of(*wait))),
+            _ => None,
+        }
+    }
+
     fn waits_for_us(&self) -> Error {
         Error::Deadlock {
             message: format!("this very transaction holds {self}"),
@@ -341,6 +366,23 @@ impl Aim {
     /// Whether it was a session that was to be helped, and needed no help.
     pub fn waits_for_nothing(&self) -> bool {
         matches!(self, Aim::Waiter { wait: None, .. })
+    }
+
+    /// Whether anybody is still to be made to let go for it: not once the session that is helped has
+    /// its lock, or has given it up.
+    pub fn is_still_wanted(&self) -> bool {
+        match self {
+            Aim::Waiter {
+                pid,
+                transaction,
+                wait,
+                ..
+            } => {
+                let awaited = locks::in_way_of(*pid).map(|(wait, _)| wait);
+                awaited.is_some() && awaited == *wait && process::by_pid(*pid) == *transaction
+            }
+            _ => true,
+        }
     }
 
     /// Whether the way is free once nobody stands in it: a session that is helped must also have
@@ -406,6 +448,36 @@ fn look_at_waiter(
     }
 }
 
+/// Who of these, who stood in the way of a wait that is over now, stands in that way still, by the name
+/// that he had then: so that the wait cannot have ended with the lock. Copies the whole lock table: to be
+/// asked once, at the end.
+fn still_ahead(wait: Wait, ahead: &[Identity]) -> Vec<InWay> {
+    // Each as he was then, and as he was seen last: a lock of the session outlives its transactions, and
+    // VACUUM holds one through several of its own.
+    let mut known: Vec<(Identity, Identity)> = ahead.iter().map(|who| (*who, *who)).collect();
+    let is_same = |now: Identity, last: Identity| {
+        let is_outside = now.is_outside_transaction() || last.is_outside_transaction();
+        now == last || is_outside && now.pid().is_some() && now.pid() == last.pid()
+    };
+    let start = Instant::now();
+    loop {
+        // Whoever has left his transaction may be just letting go.
+        let mut is_letting_go = true;
+        let mut still: Vec<InWay> = vec![];
+        for now in locks::everyone_in_way(|tag| (tag == wait.tag).then_some(wait.mode)) {
+            if let Some((then, last)) = known.iter_mut().find(|(_, last)| is_same(now.who, *last)) {
+                *last = now.who;
+                is_letting_go &= now.who.is_outside_transaction();
+                still.push(InWay { who: *then, ..now });
+            }
+        }
+        if still.is_empty() || !is_letting_go || start.elapsed() >= SETTLED {
+            return still;
+        }
+        wait::sleep(SETTLING_POLL);
+    }
+}
+
 impl fmt::Display for Aim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -419,22 +491,18 @@ impl fmt::Display for Aim {
                 pid,
                 wait: Some(wait),
                 ..
-            } => match wait.tag.as_relation() {
-                Some((database, relation)) if database == catalog::database() || database == 0 => {
-                    write!(
-                        f,
-                        "{} on {} (for pid {pid})",
-                        wait.mode,
-                        catalog::name(relation)
-                    )
-                }
-                _ => write!(
-                    f,
-                    "{} on {} (for pid {pid})",
-                    wait.mode,
-                    wait.tag.kind_name()
-                ),
-            },
+            } => write!(f, "{} (for pid {pid})", lock_of(*wait)),
         }
     }
+}
+
+/// A lock that is waited for: `AccessShareLock on orders`.
+fn lock_of(wait: Wait) -> String {
+    let object = match wait.tag.as_relation() {
+        Some((database, relation)) if database == catalog::database() || database == 0 => {
+            catalog::name(relation)
+        }
+        _ => wait.tag.kind_name().to_string(),
+    };
+    format!("{} on {object}", wait.mode)
 }

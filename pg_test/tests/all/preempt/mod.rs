@@ -6,6 +6,7 @@ mod between;
 mod changed;
 mod finish_within;
 mod free;
+mod giving_up;
 mod hanging;
 mod in_vain;
 mod index_build;
@@ -44,6 +45,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         limits::trials(world),
         scope::trials(world),
         hanging::trials(world),
+        giving_up::trials(world),
         changed::trials(world),
         late::trials(world),
         free::trials(world),
