@@ -169,6 +169,21 @@ pub fn waits_itself(ahead: &[String]) -> String {
 /// Why somebody whom policy preempts was not signalled in the end.
 pub const TOO_LATE: &str = "policy preempts it, but it came when there was no time left";
 
+/// What is said of a session that was helped, and has given up what it waited for. `holders` of that
+/// lock, or else who is `queued` for it.
+pub fn given_up(who: &str, lock: &str, holders: &[String], queued: &[String]) -> String {
+    let (names, verb) = match (holders, queued) {
+        ([], [_]) => (queued, "is still queued before it"),
+        ([], _) => (queued, "are still queued before it"),
+        ([_], _) => (holders, "still holds it"),
+        (_, _) => (holders, "still hold it"),
+    };
+    format!(
+        "{who} no longer waits: it has given up its request for {lock} while {} {verb}",
+        list(names)
+    )
+}
+
 /// Why nobody is signalled: it would be too many.
 pub fn too_many(allowed: usize) -> String {
     format!("policy preempts it, but max_victims allows {allowed}")
@@ -378,6 +393,24 @@ mod tests {
         assert!(reason(&session).contains("young"));
         session.rights.see = false;
         assert!(!reason(&session).contains("young"));
+    }
+
+    #[test]
+    fn who_gives_up_is_told_of_with_those_who_still_stand_in_the_way() {
+        let names =
+            |pids: &[i32]| -> Vec<String> { pids.iter().map(|pid| format!("pid {pid}")).collect() };
+        let told = |holders: &[i32], queued: &[i32]| {
+            given_up("pid 9", "ShareLock on t", &names(holders), &names(queued))
+        };
+        let start = "pid 9 no longer waits: it has given up its request for ShareLock on t while ";
+        for (holders, queued, end) in [
+            (&[1][..], &[3][..], "pid 1 still holds it"),
+            (&[1, 2], &[], "pid 1, pid 2 still hold it"),
+            (&[], &[3], "pid 3 is still queued before it"),
+            (&[], &[3, 4], "pid 3, pid 4 are still queued before it"),
+        ] {
+            assert_eq!(told(holders, queued), format!("{start}{end}"));
+        }
     }
 
     #[test]

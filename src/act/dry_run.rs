@@ -15,7 +15,7 @@ impl Call<'_> {
                 self.may_be_helped()?;
                 sightings
             }
-            Look::Free => vec![],
+            Look::Free | Look::GivenUp(_) => vec![],
         };
         self.watch.look(&sightings);
         let decisions = self.decide(&sightings);

@@ -5,6 +5,7 @@ mod deadlock;
 mod dry_run;
 pub mod guard;
 mod judge;
+mod late;
 mod owned;
 mod progress;
 mod signal;
@@ -18,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::decide::{Act, Await, Decision, Stance, Step};
 use crate::error::Error;
 use crate::lock::Need;
+use crate::pg::locks::InWay;
 use crate::pg::memory::Scratch;
 use crate::pg::roles::{self, Lent};
 use crate::pg::shown::Shown;
@@ -28,10 +30,11 @@ use crate::rules::Rules;
 use crate::session::{Identity, Process};
 use crate::stored::Stored;
 use crate::survey::{self, Sighting};
+use late::is_too_late;
 use progress::{Finish, Progress};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use target::{Aim, Look};
+use target::{Aim, Look, Reread};
 use watch::Watch;
 
 /// The longest single wait: newcomers are seen after this at the latest.
@@ -108,6 +111,7 @@ fn carry_out(
         unseen_misses: 0,
         has_gap: false,
         start: Instant::now(),
+        reading: Reading::default(),
         rules: Rules::default(),
         poll: POLL,
         trail: Trail::default(),
@@ -138,13 +142,33 @@ struct Call<'a> {
     /// Those in the way are just letting go, so that the next look may come too late.
     has_gap: bool,
     start: Instant,
+    reading: Reading,
     rules: Rules,
     /// How long to sleep between looks where nothing wakes us: long beside what a look costs.
     poll: Duration,
     trail: Trail,
 }
 
-/// How a call ends that does not raise an error.
+/// When what is needed was last read from the catalogs.
+struct Reading {
+    at: Instant,
+    /// How long that took.
+    cost: Duration,
+    /// Somebody has ended since who may have changed them.
+    is_due: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading {
+            at: Instant::now(),
+            cost: Duration::ZERO,
+            is_due: false,
+        }
+    }
+}
+
+/// How a call ends.
 enum End {
     /// Free or, where the lock is taken, held.
     Free,
@@ -153,6 +177,8 @@ enum End {
         needed: usize,
         allowed: usize,
     },
+    /// The session that was helped waits no longer, while these still stand in its way.
+    GivenUp(Vec<InWay>),
 }
 
 impl Call<'_> {
@@ -162,17 +188,24 @@ impl Call<'_> {
             if std::mem::take(&mut self.has_gap) && scratch.run(|| self.take_in_gap())? {
                 break End::Free;
             }
+            scratch.run(|| self.reread_now_and_then())?;
             let (aim, rules) = (&mut self.aim, &self.rules);
             let start = Instant::now();
             let look = scratch.run(|| aim.look(rules))?;
             self.poll = POLL.max(start.elapsed() * 20);
-            let Look::InWay {
-                sightings,
-                is_new_wait,
-            } = look
-            else {
-                self.nobody_is_waited_for()?;
-                break End::Free;
+            let (sightings, is_new_wait) = match look {
+                Look::InWay {
+                    sightings,
+                    is_new_wait,
+                } => (sightings, is_new_wait),
+                Look::Free => {
+                    self.nobody_is_waited_for(&[])?;
+                    break End::Free;
+                }
+                Look::GivenUp(still) => {
+                    self.nobody_is_waited_for(&still)?;
+                    break End::GivenUp(still);
+                }
             };
             if is_new_wait {
                 self.may_be_helped()?;
@@ -192,6 +225,7 @@ impl Call<'_> {
         let how = match (&end, self.takes) {
             (End::Free, true) => Finish::Held,
             (End::Free, false) => Finish::Free,
+            (End::GivenUp(_), _) => Finish::GivenUp,
             _ => Finish::NotFree,
         };
         let fails = self.policy.on_timeout == OnTimeout::Error;
@@ -219,7 +253,52 @@ impl Call<'_> {
                 detail: self.watch.remaining(helps),
                 hint: "See who they are with \"dry_run\", then raise max_victims or wait for a better time.".into(),
             }),
+            (End::GivenUp(still), OnTimeout::Error) => Err(self.given_up(&still)),
         }
+    }
+
+    /// The error that tells that the session which was helped has given up.
+    fn given_up(&self, still: &[InWay]) -> Error {
+        let (holders, queued): (Vec<&InWay>, Vec<&InWay>) = still.iter().partition(|s| s.granted);
+        let names = |those: Vec<&InWay>| -> Vec<String> {
+            those.iter().map(|s| self.watch.name(s.who)).collect()
+        };
+        let (who, lock) = self.aim.helped().unwrap_or_default();
+        Error::NotFree {
+            message: report::given_up(&who, &lock, &names(holders), &names(queued)),
+            detail: self.watch.remaining(true),
+            hint: "Run its statement again, with a longer lock_timeout if that has ended it, and call this for it then."
+                .into(),
+        }
+    }
+
+    /// Reads anew what is needed: once somebody has ended who may have changed that, and else now and
+    /// then; no more often than to spend a twentieth of the time on it.
+    fn reread_now_and_then(&mut self) -> Result<(), Error> {
+        let period = match self.reading.is_due {
+            true => Duration::ZERO,
+            false => SLICE,
+        };
+        if self.reading.at.elapsed() >= period.max(self.reading.cost * 20) {
+            self.reread()?;
+        }
+        Ok(())
+    }
+
+    /// Reads anew what is needed, and tells whether it is the same.
+    fn reread(&mut self) -> Result<bool, Error> {
+        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        let start = Instant::now();
+        let reread = self.aim.reread(left.min(SLICE))?;
+        if reread == Reread::Changed {
+            self.order = None;
+        }
+        self.reading = Reading {
+            at: Instant::now(),
+            cost: start.elapsed(),
+            is_due: reread == Reread::Unread,
+        };
+        Ok(reread == Reread::Same)
     }
 
     /// Does what the decisions ask for, and tells the end if this is it.
@@ -258,7 +337,8 @@ impl Call<'_> {
             return self.take(sightings, left);
         }
         if is_clear && self.aim.is_clear_when_nobody_stands() {
-            if !(self.watch.has_seen_holders() && self.aim.is_being_let_go()) {
+            // Who has let go altogether has told of what he changed.
+            if !self.watch.has_seen_holders() || !self.aim.is_being_let_go() && self.reread()? {
                 return Ok(Some(End::Free));
             }
             if left.is_zero() {
@@ -269,6 +349,9 @@ impl Call<'_> {
         }
         if left.is_zero() {
             return Ok(Some(End::TimeUp));
+        }
+        if is_too_late(left, self.policy.timeout) {
+            acts.retain(|who, _| self.was_signalled(who));
         }
         if !acts.is_empty() {
             let all_short = decisions.iter().all(|(_, decision)| decision.all_short);
@@ -312,6 +395,8 @@ impl Call<'_> {
             Some((who, why)) => {
                 let start = Instant::now();
                 let has_ended = self.wait(*who, *why, limit);
+                // Maintenance changes nothing of what is needed when it is preempted.
+                self.reading.is_due |= has_ended && *why != Await::Signalled;
                 self.has_gap = has_ended && self.is_alone(*who, decisions);
                 if !self.has_gap && *why != Await::Signalled {
                     self.pace(start, limit);
@@ -320,6 +405,12 @@ impl Call<'_> {
             None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
+    }
+
+    /// Whether that one has been sent anything.
+    fn was_signalled(&self, who: &Identity) -> bool {
+        let others = self.watch.victims_with(std::iter::empty());
+        self.watch.victims_with(std::iter::once(who)) == others
     }
 
     /// Whether the stored policy, if it is one, is still lent, and for this target: the call may have
@@ -349,9 +440,15 @@ impl Call<'_> {
         }
     }
 
-    /// Takes in that nobody is waited for any more.
-    fn nobody_is_waited_for(&mut self) -> Result<(), Error> {
-        let still_there = survey::still_there(self.watch.present_ones())?;
+    /// Takes in that nobody is waited for any more. `in_way`: these stand in the way all the same.
+    fn nobody_is_waited_for(&mut self, in_way: &[InWay]) -> Result<(), Error> {
+        let present = self.watch.present_ones();
+        let staying = present
+            .iter()
+            .filter(|who| in_way.iter().any(|s| s.who == **who));
+        let staying: Vec<Identity> = staying.copied().collect();
+        let mut still_there = survey::still_there(present)?;
+        still_there.extend(staying);
         self.watch.no_longer_waited_for(&still_there);
         Ok(())
     }

@@ -159,6 +159,9 @@ impl Progress {
                 };
                 say!("lockguard: the way to {aim} is not free after {elapsed}{tally}{held}")
             }
+            Finish::GivenUp => say!(
+                "lockguard: the way to {aim} is not free after {elapsed}{tally}; the session that waited has given up"
+            ),
             Finish::Free if !granted.is_empty() && aim.is_clear_when_nobody_stands() => {
                 let granted = report::list(&granted);
                 say!(
@@ -225,6 +228,8 @@ pub enum Finish {
     /// It is held now.
     Held,
     NotFree,
+    /// It is not free, and the session that was helped waits for it no longer.
+    GivenUp,
 }
 
 /// What is waited for, for `pg_stat_activity`: without the names of others, which would have this

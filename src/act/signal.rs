@@ -22,6 +22,9 @@ impl Call<'_> {
         // Whoever interrupts the call wants nothing more done.
         wait::answer_interrupts();
         victims.retain(|(victim, _)| self.is_as_judged(victim));
+        if !self.aim.is_still_wanted() {
+            return false;
+        }
         let (yielding, victims): (Vec<_>, Vec<_>) =
             victims.into_iter().partition(|(_, act)| *act == Act::Yield);
         let target = self.aim.to_string();
@@ -60,7 +63,7 @@ impl Call<'_> {
         }
         for (victim, act) in yielding {
             wait::answer_interrupts();
-            if self.is_as_judged(victim) {
+            if self.is_as_judged(victim) && self.aim.is_still_wanted() {
                 write_down(victim, act);
                 let one = self.trail.begin(&[(victim, act)], label, stored, &target);
                 for record in one {
@@ -79,6 +82,9 @@ impl Call<'_> {
         };
         if !self.goes_on_as_judged(victim) {
             return Some("It had ended, or had gone on to another statement");
+        }
+        if !self.aim.is_still_wanted() {
+            return Some("The session that waited had just got its lock, or given up");
         }
         self.trail.goes_out(record);
         match process::signal(pid, transaction, act == Act::Terminate) {

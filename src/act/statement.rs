@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::needs::{self, Planned, Preparation};
 use crate::pg::catalog;
+use crate::pg::changes::{self, Seen};
 use crate::survey::Way;
 use std::fmt;
 
@@ -16,6 +17,8 @@ type Reading = Box<dyn Fn() -> Vec<Planned>>;
 pub struct Statement {
     title: String,
     read: Reading,
+    /// Before they were read last.
+    seen: Seen,
     planned: Vec<Planned>,
     plan: Preparation,
 }
@@ -49,8 +52,10 @@ impl Statement {
     /// # Errors
     /// Those of `read`.
     pub fn new(title: String, read: Reading) -> Result<Statement, Error> {
+        let seen = Seen::now();
         let planned = read();
         Ok(Statement {
+            seen,
             plan: Preparation::new(&planned)?,
             planned,
             title,
@@ -84,15 +89,22 @@ impl Statement {
     /// # Errors
     /// Those of planning.
     pub fn is_unchanged(&mut self) -> Result<bool, Error> {
-        let now = (self.read)();
-        // All locks are held by now: whose they are is not asked once more without need.
+        let seen = Seen::now();
+        let now = changes::quietly(|| (self.read)());
+        // All locks may be held by now: whose they are is not asked once more without need.
         if now == self.planned {
+            self.seen = seen;
             return Ok(true);
         }
         let plan = Preparation::new(&now)?;
         let is_unchanged = plan == self.plan;
-        (self.planned, self.plan) = (now, plan);
+        (self.planned, self.plan, self.seen) = (now, plan, seen);
         Ok(is_unchanged)
+    }
+
+    /// Before the catalogs were read last.
+    pub fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// What of its locks is not taken beforehand though the rest is, for the end of a message.

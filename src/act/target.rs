@@ -4,7 +4,9 @@ use super::statement::Statement;
 use crate::error::Error;
 use crate::lock::{LockMode, Need, RelationId};
 use crate::needs;
-use crate::pg::locks::Wait;
+use crate::pg::changes::Seen;
+use crate::pg::locks::{self, InWay, Wait};
+use crate::pg::take::{self, Attempt};
 use crate::pg::{catalog, process, wait};
 use crate::policy::{Problem, Target};
 use crate::rules::Rules;
@@ -27,6 +29,8 @@ pub enum Aim {
         needs: Vec<Need>,
         mode: LockMode,
         names: String,
+        /// Before all that was read last.
+        seen: Seen,
     },
     All {
         mode: LockMode,
@@ -36,6 +40,8 @@ pub enum Aim {
         pid: i32,
         transaction: Option<Identity>,
         wait: Option<Wait>,
+        /// Who stood in the way of that wait itself at the last look, the queue included.
+        ahead: Vec<Identity>,
     },
 }
 
@@ -49,6 +55,19 @@ pub enum Look {
         sightings: Vec<Sighting>,
         is_new_wait: bool,
     },
+    /// The session that is helped waits no longer, and cannot have got its lock: these stand in
+    /// that way still.
+    GivenUp(Vec<InWay>),
+}
+
+/// Whether what is needed is still what was needed at the last reading of the catalogs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reread {
+    Same,
+    /// It is something else from now on.
+    Changed,
+    /// The catalogs could not be read in time.
+    Unread,
 }
 
 impl Aim {
@@ -64,6 +83,7 @@ impl Aim {
                 mode,
             } => {
                 let mode = *mode;
+                let seen = Seen::now();
                 let relations = needs::named(names_given)?;
                 let names = {
                     let mut names: Vec<String> = relations
@@ -85,6 +105,7 @@ impl Aim {
                     relations,
                     mode,
                     names,
+                    seen,
                 }
             }
             Target::Pid(pid) => {
@@ -104,6 +125,7 @@ impl Aim {
                     pid: *pid,
                     transaction: process::by_pid(*pid),
                     wait: None,
+                    ahead: vec![],
                 }
             }
         })
@@ -114,12 +136,19 @@ impl Aim {
             pid,
             transaction,
             wait,
+            ahead,
         } = self
         {
             let Some(now) = look_at_waiter(*pid, *transaction, rules)? else {
-                return Ok(Look::Free);
+                let still = wait.map_or(vec![], |wait| still_ahead(wait, ahead));
+                return Ok(match still.is_empty() {
+                    true => Look::Free,
+                    false => Look::GivenUp(still),
+                });
             };
             let is_new_wait = wait.replace(now.wait) != Some(now.wait);
+            let direct = now.sightings.iter().filter(|s| s.behind.is_none());
+            *ahead = direct.map(|s| s.session.identity).collect();
             if now.for_us {
                 return Err(self.waits_for_us());
             }
@@ -199,6 +228,43 @@ impl Aim {
     /// # Errors
     /// 42P01 for a name that means another relation now, or none.
     pub fn is_unchanged(&mut self) -> Result<bool, Error> {
+        self.read_needs(true)
+    }
+
+    /// The same while nothing of it is locked; what has gone by now is in nobody's way. Where the
+    /// catalogs are locked it is waited for that for `limit` at most.
+    ///
+    /// # Errors
+    /// 42P01 for a name that means another relation now.
+    pub fn reread(&mut self, limit: Duration) -> Result<Reread, Error> {
+        if matches!(self, Aim::All { .. } | Aim::Waiter { .. }) {
+            return Ok(Reread::Same);
+        }
+        let mut unchanged = Ok(true);
+        let (attempt, _) = take::all(&[], Some(limit), || {
+            if !self.is_up_to_date() {
+                unchanged = self.read_needs(false);
+            }
+            true
+        });
+        Ok(match (attempt, unchanged?) {
+            (Attempt::Taken, true) => Reread::Same,
+            (Attempt::Taken, false) => Reread::Changed,
+            (Attempt::Missed | Attempt::Unwanted, _) => Reread::Unread,
+        })
+    }
+
+    /// Whether nothing that others have done to the catalogs has come in since they were read.
+    fn is_up_to_date(&self) -> bool {
+        match self {
+            Aim::Relations { seen, .. } => seen.is_current(),
+            Aim::Statement(statement) => statement.seen().is_current(),
+            Aim::All { .. } | Aim::Waiter { .. } => true,
+        }
+    }
+
+    /// `all_must_exist`: a name that means nothing any more is an error.
+    fn read_needs(&mut self, all_must_exist: bool) -> Result<bool, Error> {
         if let Aim::Statement(statement) = self {
             return statement.is_unchanged();
         }
@@ -207,26 +273,27 @@ impl Aim {
             relations,
             needs,
             mode,
+            seen,
             ..
         } = self
         else {
             return Ok(true);
         };
-        let now = needs::named(given).map_err(|error| match error {
-            Error::UnknownRelation {
-                message, detail, ..
-            } => Error::UnknownRelation {
-                message: format!("{message} any more"),
-                detail,
-                hint: Some("It was dropped or renamed while the call waited.".into()),
-            },
-            other => other,
-        })?;
-        if let Some(changed) = (0..given.len()).find(|i| now[*i] != relations[*i]) {
+        let read_from = Seen::now();
+        let now: Vec<Option<RelationId>> = match all_must_exist {
+            true => needs::named(given)
+                .map_err(any_more)?
+                .into_iter()
+                .map(Some)
+                .collect(),
+            false => given.iter().map(if_it_exists).collect::<Result<_, _>>()?,
+        };
+        let is_another = |i: &usize| now[*i].is_some_and(|now| now != relations[*i]);
+        if let Some(changed) = (0..given.len()).find(is_another) {
             return Err(Error::UnknownRelation {
                 message: format!(
                     "relation {} was replaced by another while the call waited",
-                    catalog::name(now[changed])
+                    catalog::name(now[changed].unwrap_or(relations[changed]))
                 ),
                 detail: Some(format!("At $.relations[{changed}] in the policy.")),
                 hint: Some("Call it again for the relation that has this name now.".into()),
@@ -234,7 +301,7 @@ impl Aim {
         }
         let needed = in_mode(needs::closure(relations), *mode);
         let is_unchanged = needed == *needs;
-        *needs = needed;
+        (*needs, *seen) = (needed, read_from);
         Ok(is_unchanged)
     }
 
@@ -251,6 +318,18 @@ impl Aim {
             Aim::All { mode } => Some(Way::Everything(*mode)),
             Aim::Statement(statement) => Some(statement.way()),
             Aim::Waiter { .. } => None,
+        }
+    }
+
+    /// Who is helped and what for, where it is a session: `pid 24484` and `AccessShareLock on orders`.
+    pub fn helped(&self) -> Option<(String, String)> {
+        match self {
+            Aim::Waiter {
+                pid,
+                wait: Some(wait),
+                ..
+            } => Some((format!("pid {pid}"), lock_of(*wait))),
+            _ => None,
         }
     }
 
@@ -289,10 +368,53 @@ impl Aim {
         matches!(self, Aim::Waiter { wait: None, .. })
     }
 
+    /// Whether anybody is still to be made to let go for it: not once the session that is helped has
+    /// its lock, or has given it up.
+    pub fn is_still_wanted(&self) -> bool {
+        match self {
+            Aim::Waiter {
+                pid,
+                transaction,
+                wait,
+                ..
+            } => {
+                let awaited = locks::in_way_of(*pid).map(|(wait, _)| wait);
+                awaited.is_some() && awaited == *wait && process::by_pid(*pid) == *transaction
+            }
+            _ => true,
+        }
+    }
+
     /// Whether the way is free once nobody stands in it: a session that is helped must also have
     /// got its lock.
     pub fn is_clear_when_nobody_stands(&self) -> bool {
         !matches!(self, Aim::Waiter { .. })
+    }
+}
+
+/// The relation that a name means, if there is one.
+///
+/// # Errors
+/// As for names at the start, but for one that means none.
+fn if_it_exists(name: &String) -> Result<Option<RelationId>, Error> {
+    match needs::named(std::slice::from_ref(name)) {
+        Ok(relations) => Ok(relations.first().copied()),
+        Err(Error::UnknownRelation { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Of a name that meant something at the start.
+fn any_more(error: Error) -> Error {
+    match error {
+        Error::UnknownRelation {
+            message, detail, ..
+        } => Error::UnknownRelation {
+            message: format!("{message} any more"),
+            detail,
+            hint: Some("It was dropped or renamed while the call waited.".into()),
+        },
+        other => other,
     }
 }
 
@@ -326,6 +448,36 @@ fn look_at_waiter(
     }
 }
 
+/// Who of these, who stood in the way of a wait that is over now, stands in that way still, by the name
+/// that he had then: so that the wait cannot have ended with the lock. Copies the whole lock table: to be
+/// asked once, at the end.
+fn still_ahead(wait: Wait, ahead: &[Identity]) -> Vec<InWay> {
+    // Each as he was then, and as he was seen last: a lock of the session outlives its transactions, and
+    // VACUUM holds one through several of its own.
+    let mut known: Vec<(Identity, Identity)> = ahead.iter().map(|who| (*who, *who)).collect();
+    let is_same = |now: Identity, last: Identity| {
+        let is_outside = now.is_outside_transaction() || last.is_outside_transaction();
+        now == last || is_outside && now.pid().is_some() && now.pid() == last.pid()
+    };
+    let start = Instant::now();
+    loop {
+        // Whoever has left his transaction may be just letting go.
+        let mut is_letting_go = true;
+        let mut still: Vec<InWay> = vec![];
+        for now in locks::everyone_in_way(|tag| (tag == wait.tag).then_some(wait.mode)) {
+            if let Some((then, last)) = known.iter_mut().find(|(_, last)| is_same(now.who, *last)) {
+                *last = now.who;
+                is_letting_go &= now.who.is_outside_transaction();
+                still.push(InWay { who: *then, ..now });
+            }
+        }
+        if still.is_empty() || !is_letting_go || start.elapsed() >= SETTLED {
+            return still;
+        }
+        wait::sleep(SETTLING_POLL);
+    }
+}
+
 impl fmt::Display for Aim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -339,22 +491,18 @@ impl fmt::Display for Aim {
                 pid,
                 wait: Some(wait),
                 ..
-            } => match wait.tag.as_relation() {
-                Some((database, relation)) if database == catalog::database() || database == 0 => {
-                    write!(
-                        f,
-                        "{} on {} (for pid {pid})",
-                        wait.mode,
-                        catalog::name(relation)
-                    )
-                }
-                _ => write!(
-                    f,
-                    "{} on {} (for pid {pid})",
-                    wait.mode,
-                    wait.tag.kind_name()
-                ),
-            },
+            } => write!(f, "{} (for pid {pid})", lock_of(*wait)),
         }
     }
+}
+
+/// A lock that is waited for: `AccessShareLock on orders`.
+fn lock_of(wait: Wait) -> String {
+    let object = match wait.tag.as_relation() {
+        Some((database, relation)) if database == catalog::database() || database == 0 => {
+            catalog::name(relation)
+        }
+        _ => wait.tag.kind_name().to_string(),
+    };
+    format!("{} on {object}", wait.mode)
 }

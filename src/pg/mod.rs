@@ -8,6 +8,7 @@
 pub mod activity;
 mod cached;
 pub mod catalog;
+pub mod changes;
 pub mod columns;
 mod compat;
 pub mod constraints;

@@ -3,13 +3,16 @@
 pub mod autovacuum;
 mod backup;
 mod between;
+mod changed;
 mod finish_within;
 mod free;
+mod giving_up;
 mod gone_on;
 mod hanging;
 mod in_vain;
 mod index_build;
 mod interrupts;
+mod late;
 mod limits;
 mod parallel_dump;
 mod prepared;
@@ -43,6 +46,9 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         limits::trials(world),
         scope::trials(world),
         hanging::trials(world),
+        giving_up::trials(world),
+        changed::trials(world),
+        late::trials(world),
         free::trials(world),
         interrupts::trials(world),
         right_victim::trials(world),

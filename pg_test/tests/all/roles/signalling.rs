@@ -207,7 +207,7 @@ fn the_log_tells_what_the_caller_may_not_see(world: &World) {
     let (_, after) = log.split_once(&told).unwrap_or_else(|| panic!("{log}"));
     for fact in [
         "Class backup",
-        &format!("role {other}"),
+        &format!("role \"{other}\""),
         "\"pg_dump\"",
         "holding AccessShareLock",
         "for the administrator",

@@ -18,6 +18,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         who_lets_its_snapshot_go_is_in_the_way_no_longer,
         whoever_only_reads_the_table_is_in_the_way_of_dropping_its_index_concurrently,
         an_application_s_snapshot_is_waited_for_and_nobody_is_preempted_in_vain,
+        the_table_of_an_index_replaced_meanwhile_is_what_is_waited_for,
     ]
 }
 
@@ -102,4 +103,23 @@ fn an_application_s_snapshot_is_waited_for_and_nobody_is_preempted_in_vain(world
     assert!(detail.contains(why), "{detail}");
     trail.has_no_victim();
     assert!(backup.goes_on() && report.goes_on());
+}
+
+/// Another index has its name by the time that the first one's table is free.
+fn the_table_of_an_index_replaced_meanwhile_is_what_is_waited_for(world: &World) {
+    let stage = Stage::new(world, TABLES);
+    stage.migration.run("CREATE INDEX other_i ON other (i)");
+    let application = Holder::idle(&stage.database, "web", "SELECT FROM other");
+    let running = stage
+        .migration
+        .spawn(call("DROP INDEX CONCURRENTLY other_i", ""));
+    stage.wait_until_it_waits();
+    let backup = Holder::busy(&stage.database, "pg_dump", "SELECT FROM events");
+    stage
+        .looker
+        .run("ALTER INDEX other_i RENAME TO old_i; CREATE INDEX other_i ON events (i)");
+    application.session.run("COMMIT");
+    let rows = running.rows(SOON);
+    assert_eq!(verdict(&rows, backup.pid()), "cancelled");
+    backup.was_cancelled("it reads the table of the index that has the name now");
 }

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 
 use super::{TABLES, call};
 use crate::preempt::scene::row_of;
-use crate::take::scene::{Holder, Stage, Trail, verdict};
+use crate::take::scene::{Holder, SOON, Stage, Trail, verdict};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -18,6 +18,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         what_cannot_be_seen_ahead_is_said,
         what_is_no_sql_is_refused_with_its_position,
         a_long_statement_is_named_by_its_beginning,
+        the_parser_s_warnings_are_passed_on_once,
     ]
 }
 
@@ -72,4 +73,26 @@ fn a_long_statement_is_named_by_its_beginning(world: &World) {
     let told = stage.migration.take_notices().pop().unwrap().message;
     let named = "nobody stands in the way of the locks of ALTER TABLE other ADD c0 int, ADD c1 int, ADD c2 int, ADD c3 …";
     assert!(told.contains(named), "{told}");
+}
+
+/// The statements are worked out again while the call waits.
+fn the_parser_s_warnings_are_passed_on_once(world: &World) {
+    let stage = Stage::new(world, TABLES);
+    for more in ["", r#", "take_lock": false"#] {
+        let change = "ALTER TABLE events ADD COLUMN more int; DROP TABLE IF EXISTS spare; CREATE TABLE spare ()";
+        let application = Holder::idle(&stage.database, "web", change);
+        stage.migration.run("BEGIN");
+        let statements = "CREATE GLOBAL TEMPORARY TABLE g (i int); DROP TABLE events";
+        let running = stage.migration.spawn(call(statements, more));
+        stage.wait_until_it_waits();
+        application.session.run("COMMIT");
+        running.rows(SOON);
+        let told = stage.migration.take_notices();
+        let warnings = told
+            .iter()
+            .filter(|notice| notice.message.contains("GLOBAL is deprecated"));
+        assert_eq!(warnings.count(), 1, "{told:?}");
+        stage.migration.run("ROLLBACK");
+        stage.looker.run("ALTER TABLE events DROP COLUMN more");
+    }
 }
