@@ -67,6 +67,11 @@ impl Backup {
         rows.iter().map(pid).collect()
     }
 
+    /// Reads at another rate from now on.
+    pub fn set_rate(&self, bytes_per_second: u64) {
+        self.dump.set_rate(bytes_per_second);
+    }
+
     /// Whether the program goes on.
     pub fn is_running(&mut self) -> bool {
         self.dump.status().is_none()

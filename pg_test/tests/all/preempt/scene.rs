@@ -11,6 +11,10 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Bytes a second at which a backup is read that would take minutes, and still reads.
 pub const SLOWLY: u64 = 1_000_000;
 
+/// Bytes a second for a backup that is to last: of a table that autovacuum is busy with, while a worker
+/// comes and several calls end in their timeout.
+pub const VERY_SLOWLY: u64 = 100_000;
+
 /// The call with that policy, which is JSON.
 pub fn preempt(policy: &str) -> String {
     format!(
