@@ -45,11 +45,10 @@ impl Backup {
         let mut pid = 0;
         let copying = "query LIKE 'COPY %' AND state = 'active' AND wait_event = 'ClientWrite'";
         wait_until("the backup is held up in its COPY", SOON, || {
-            // One that is not read is so for good once its program is, too.
-            let is_stuck = bytes_per_second > 0 || is_asleep(dump.pid());
             let found = Self::sessions(database, copying);
             pid = found.into_iter().find(|p| !known.contains(p)).unwrap_or(0);
-            pid != 0 && is_stuck
+            // One that is not read is so for good once its program is, too.
+            pid != 0 && (bytes_per_second > 0 || is_stuck(pid.unsigned_abs(), dump.pid()))
         });
         if bytes_per_second == 0 {
             fill_up(pid);
@@ -65,6 +64,11 @@ impl Backup {
         ));
         let pid = |row: &Row| row.text("pid").parse().unwrap();
         rows.iter().map(pid).collect()
+    }
+
+    /// Reads at another rate from now on.
+    pub fn set_rate(&self, bytes_per_second: u64) {
+        self.dump.set_rate(bytes_per_second);
     }
 
     /// Whether the program goes on.
@@ -88,12 +92,31 @@ impl Backup {
     }
 }
 
+/// Whether a program can write no more, whose server can write no more either.
+///
+/// The program sleeps then, but so does one that waits for its server. The server is woken by a program
+/// that takes what there is: if it has slept all the while, there is something left to read, and the
+/// program does not wait for that.
+fn is_stuck(server: u32, program: u32) -> bool {
+    let before = naps(server);
+    is_asleep(server) && is_asleep(program) && is_asleep(server) && naps(server) == before
+}
+
 /// Whether a process waits for something.
 fn is_asleep(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name, in parentheses, may contain anything.
     stat.rsplit_once(')')
         .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+}
+
+/// How often a process has begun to wait, as the kernel puts it.
+fn naps(pid: u32) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find(|l| l.starts_with("voluntary_ctxt_switches"));
+    line.map(str::to_owned)
 }
 
 /// Has a server process that cannot write fill its socket to the brim.
@@ -103,19 +126,12 @@ fn is_asleep(pid: u32) -> bool {
 /// little more, and then answer. A few times, because the program may have read meanwhile.
 fn fill_up(pid: i32) {
     let server = pid.unsigned_abs();
-    let naps = || {
-        let status = std::fs::read_to_string(format!("/proc/{server}/status")).unwrap_or_default();
-        let line = status
-            .lines()
-            .find(|l| l.starts_with("voluntary_ctxt_switches"));
-        line.map(str::to_owned)
-    };
     for _ in 0..3 {
-        let before = naps();
+        let before = naps(server);
         // It reads its configuration with its next statement.
         kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
         wait_until("the server has woken and sleeps again", SOON, || {
-            naps() != before && is_asleep(server)
+            naps(server) != before && is_asleep(server)
         });
     }
 }

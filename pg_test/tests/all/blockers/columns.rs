@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libtest_mimic::Trial;
 use pg_test::process::{Ending, Process};
-use pg_test::{Session, SessionOptions, wait_until};
+use pg_test::{Database, Session, SessionOptions, wait_until};
 
 use super::SOON;
 use crate::world::{World, scenarios};
@@ -54,7 +54,7 @@ fn same_as_the_view(observer: &Session, sessions: usize) {
 }
 
 /// Sessions in every state that holds a lock on `t`; each is as it is for as long as it stays.
-fn in_every_state(world: &World) -> (pg_test::Database, Vec<Session>) {
+fn in_every_state(world: &World) -> (Database, Vec<Session>) {
     let database = world.database();
     let session = |name: &str| database.session(name);
     session("schema").run("CREATE TABLE t (id int PRIMARY KEY)");
@@ -82,10 +82,24 @@ fn in_every_state(world: &World) -> (pg_test::Database, Vec<Session>) {
             .wait_event()
             .is_some_and(|(_, event)| event == "PgSleep")
     });
+    for session in [&idle, &aborted, &silent] {
+        waits_for_its_client(&database, session);
+    }
     (
         database.clone(),
         vec![idle, aborted, silent, sleeping, waiting],
     )
+}
+
+/// Its client hears of the end of a statement a little before the session waits for the next.
+fn waits_for_its_client(database: &Database, session: &Session) {
+    wait_until("the session waits for its client", SOON, || {
+        let found = format!(
+            "SELECT FROM pg_stat_activity WHERE pid = {} AND wait_event = 'ClientRead'",
+            session.pid()
+        );
+        !database.ask(&found).is_empty()
+    });
 }
 
 fn the_columns_are_those_of_pg_stat_activity(world: &World) {
@@ -104,6 +118,7 @@ fn a_session_that_is_hidden_in_pg_stat_activity_is_hidden_here(world: &World) {
     };
     let (observer, own) = (clerk("observer"), clerk("own"));
     own.run("BEGIN; SELECT * FROM t");
+    waits_for_its_client(&database, &own);
     same_as_the_view(&observer, sessions.len() + 1);
     let rows = observer.run(
         "SELECT * FROM lockguard.blockers_of(ARRAY['t'::regclass]) WHERE application_name = 'idle' AND relation = 't'::regclass",

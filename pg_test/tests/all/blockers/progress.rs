@@ -165,7 +165,7 @@ fn a_vacuum_s_progress_counts_the_toast_table_that_follows(world: &World) {
     let observer = database.session("observer");
     observer.run(
         "CREATE TABLE t (body text); ALTER TABLE t ALTER body SET STORAGE EXTERNAL; \
-         INSERT INTO t SELECT repeat('x', 4000) FROM generate_series(1, 2000)",
+         INSERT INTO t SELECT repeat('x', 2100) FROM generate_series(1, 20000)",
     );
     observer.run("VACUUM t");
     let sizes = observer.run(

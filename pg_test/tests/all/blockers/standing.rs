@@ -290,7 +290,8 @@ fn a_prepared_transaction_is_told_by_its_name(world: &World) {
 }
 
 fn a_prepared_transaction_is_not_taken_for_the_session_that_now_has_its_slot(world: &World) {
-    let cluster = world.start_cluster(&[]);
+    // With few slots, for all may have to be gone through.
+    let cluster = world.start_cluster(&[("max_connections", "30")]);
     let database = cluster.create_database().unwrap();
     let observer = database.session("observer");
     observer.run("CREATE TABLE t ()");

@@ -107,9 +107,9 @@ fn is_had_from(world: &World, count: usize, reconnects: bool, signal: &str) {
             trail.signals().len()
         );
         has_a_row_for_each(&trail, &rows);
-        assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
-        // Each of them a few times at most, and not as often as they come back.
-        assert!(rows.len() <= 30 * count, "{} rows", rows.len());
+        assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
+        // Each of them some times at most, and not for as long as they come back.
+        assert!(rows.len() <= 200 * count, "{} rows", rows.len());
         wait_until("a backup is queued behind the migration", SOON, || {
             let queued = "SELECT FROM pg_locks WHERE locktype = 'relation' AND NOT granted";
             !database.ask(queued).is_empty()

@@ -11,7 +11,9 @@ use super::oracle::{Oracle, clock, mode_held};
 use super::traffic::Traffic;
 use super::{LOCK, MAX_STALL, TOLERANCE};
 use crate::preempt::autovacuum::{needy_table, server, worker_now, worker_on};
-use crate::preempt::scene::{Holder, SOON, preempt, row_of, stays_true, verdict};
+use crate::preempt::scene::{
+    Holder, SOON, preempt, row_of, rows_once_written, stays_true, verdict,
+};
 use crate::preempt::wraparound::aged_table;
 use crate::world::{World, scenarios};
 
@@ -198,7 +200,11 @@ fn a_yield_has_its_row_however_late_it_comes_and_none_if_it_does_not(world: &Wor
     nobody_has_yielded(&cluster);
     let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "60s"}"#));
     call.wait(2 * SOON).unwrap();
-    let rows = admin.run("SELECT pid, signal, outcome FROM lockguard.preemptions");
+    let rows = rows_once_written(
+        &admin,
+        1,
+        "SELECT pid, signal, outcome FROM lockguard.preemptions",
+    );
     let row = rows.only();
     assert_eq!(row.text("pid"), worker.to_string());
     assert_eq!(row.text("signal"), "yield");

@@ -8,6 +8,7 @@ use pg_test::{SessionOptions, wait_until};
 
 use super::SOON;
 use super::scene::{Play, Stage};
+use crate::preempt::scene::rows_once_written;
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -60,7 +61,7 @@ fn with_all_connections_in_use_rows_are_written(world: &World) {
     assert!(!crowd.is_empty());
     caller.run(CALL);
     assert!(busy.wait(SOON).is_err());
-    let rows = caller.run("SELECT FROM lockguard.preemptions");
+    let rows = rows_once_written(&caller, 1, "SELECT FROM lockguard.preemptions");
     assert_eq!(rows.len(), 1);
     drop((crowd, caller));
     wait_until("there is room again", SOON, || {
@@ -160,7 +161,7 @@ fn with_the_log_s_disk_full_the_row_stays(world: &World) {
     let caller = play.database.session("caller");
     caller.run(CALL);
     assert!(busy.wait(SOON).is_err());
-    let rows = caller.run("SELECT pid, outcome FROM lockguard.preemptions");
+    let rows = rows_once_written(&caller, 1, "SELECT pid, outcome FROM lockguard.preemptions");
     assert_eq!(rows.only().text("pid"), victim.pid().to_string());
     assert_eq!(rows.only().text("outcome"), "cancelled");
     assert_eq!(play.trail.victims(), [0; 0], "the log has nothing of it");

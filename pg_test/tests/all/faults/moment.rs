@@ -5,7 +5,7 @@ use pg_test::interposer::{Hold, Moment as Held};
 use pg_test::{Running, Session, wait_until};
 
 use super::SOON;
-use super::scene::{Caller, Play, signal};
+use super::scene::{Caller, Play, signal, signal_if_there};
 
 /// Where a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,15 +111,12 @@ impl Stopped<'_> {
     pub fn release(&mut self) {
         self.hold = None;
         if self.moment == Moment::Waiting {
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(self.victim.pid),
-                Signal::SIGCONT,
-            );
+            signal_if_there(self.victim.pid, Signal::SIGCONT);
         }
         if let Some((session, busy)) = self.other.take() {
             match busy {
                 Some(busy) => {
-                    signal(session.pid(), Signal::SIGINT);
+                    signal_if_there(session.pid(), Signal::SIGINT);
                     let _ = busy.wait(SOON);
                 }
                 None => _ = session.try_run("COMMIT"),

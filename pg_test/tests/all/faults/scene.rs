@@ -2,6 +2,7 @@
 
 use std::process::{Child, Stdio};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pg_test::interposer::Interposer;
@@ -225,4 +226,10 @@ impl Drop for Caller {
 /// Sends a signal to a server process from outside, past everything that holds up the server's own.
 pub fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// The same for one that the server may have ended meanwhile.
+pub fn signal_if_there(pid: i32, signal: Signal) {
+    let sent = kill(Pid::from_raw(pid), signal);
+    assert!(matches!(sent, Ok(()) | Err(Errno::ESRCH)), "{sent:?}");
 }

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use pg_test::{Backup, Running, Session, wait_until};
 
 use super::TABLE;
-use crate::preempt::scene::{SLOWLY, exists, table};
+use crate::preempt::scene::{SLOWLY, exists, table, told};
 use crate::take::rights::role;
 use crate::take::scene::{Holder, SOON, STRONGEST, Stage, Trail};
 use crate::world::{World, scenarios};
@@ -55,7 +55,7 @@ fn dropping_a_table_behind_a_slow_backup_goes_through(world: &World) {
         }
         assert!(!exists(&stage.database, "events"));
         assert!(!backup.end().0.success());
-        let told = stage.migration.take_notices();
+        let told = told(&stage.migration);
         let (first, last) = (&told[0].message, &told[told.len() - 1].message);
         for (message, begins) in [
             (

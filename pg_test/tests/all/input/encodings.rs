@@ -11,6 +11,7 @@ use pg_test::{Cluster, Database, Running, Session, SessionOptions, wait_until};
 
 use super::hostile::{is_whole, literal, way_in};
 use super::{SOON, call};
+use crate::preempt::scene::rows_once_written;
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -79,7 +80,11 @@ fn rules_policies_and_rows_go_through_in_any_encoding(world: &World) {
         let rows = caller.run(&call(r#"{"relations": ["t"], "policy": "é"}"#));
         assert_eq!(rows.len(), 1);
         assert!(busy.wait(SOON).is_err());
-        let rows = caller.run("SELECT policy, label, query FROM lockguard.preemptions");
+        let rows = rows_once_written(
+            &caller,
+            1,
+            "SELECT policy, label, query FROM lockguard.preemptions",
+        );
         let row = rows.only();
         assert_eq!(
             (row.text("policy"), row.text("label")),

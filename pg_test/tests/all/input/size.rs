@@ -21,10 +21,12 @@ const MEGABYTE: usize = 1 << 20;
 
 fn ten_thousand_relations_are_cleared(world: &World) {
     let ground = Ground::new(world);
+    ground.caller.run("SET statement_timeout = '10min'");
     ground.caller.run(
         "DO $$BEGIN FOR i IN 1..10000 LOOP EXECUTE format('CREATE TABLE many_%s ()', i); \
          IF i % 500 = 0 THEN COMMIT; END IF; END LOOP; END$$",
     );
+    ground.caller.run("RESET statement_timeout");
     let names: Vec<String> = (1..=10_000).map(|i| format!("\"many_{i}\"")).collect();
     let document = format!(r#"{{"relations": [{}]}}"#, names.join(","));
     let backups = [1, 5_000, 10_000].map(|i| {

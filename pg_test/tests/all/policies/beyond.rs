@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 use pg_test::{Database, Session, SessionOptions, wait_until};
 
 use super::{POLICY, SOON, Stage, code, preempt};
+use crate::preempt::scene::rows_once_written;
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -189,7 +190,7 @@ fn triggers_on_the_extension_s_tables_do_not_fire(world: &World) {
         .session
         .run(&preempt(r#"{"relations": ["t"], "policy": "p"}"#));
     assert!(busy.wait(SOON).is_err());
-    let rows = stage.session.run("SELECT id FROM lockguard.preemptions");
+    let rows = rows_once_written(&stage.session, 1, "SELECT id FROM lockguard.preemptions");
     assert_eq!(rows.len(), 1, "the row is there");
     stage.session.run(&format!(
         "SELECT lockguard.settle({})",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 
 use super::{SOON, Stage, code};
-use crate::preempt::scene::Trail;
+use crate::preempt::scene::{Trail, rows_once_written};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -38,7 +38,7 @@ fn ddl_goes_through_a_stored_policy_by_its_name(world: &World) {
     session.run(DDL);
     assert!(busy.wait(SOON).is_err());
     assert_eq!(trail.victims(), [victim.pid()]);
-    let rows = session.run("SELECT policy FROM lockguard.preemptions");
+    let rows = rows_once_written(&session, 1, "SELECT policy FROM lockguard.preemptions");
     assert_eq!(rows.value(), Some("p"));
 }
 
@@ -55,7 +55,7 @@ fn a_narrower_one_may_be_set(world: &World) {
         .run(r#"SET lockguard.policy = '{"policy": "p", "label": "m2"}'"#);
     stage.session.run(DDL);
     assert!(busy.wait(SOON).is_err());
-    let rows = stage.session.run("SELECT label FROM lockguard.preemptions");
+    let rows = rows_once_written(&stage.session, 1, "SELECT label FROM lockguard.preemptions");
     assert_eq!(rows.value(), Some("m2"));
 }
 

@@ -6,6 +6,7 @@ use libtest_mimic::Trial;
 use pg_test::SessionOptions;
 
 use super::{SOON, Stage};
+use crate::preempt::scene::rows_once_written;
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -64,7 +65,11 @@ fn whatever_they_are_called_policies_and_roles_come_back_so(world: &World) {
             literal(&call.to_string())
         ));
         assert!(victim.try_run("SELECT 1").is_err(), "{name}");
-        let rows = caller.run("SELECT policy, label, rolname FROM lockguard.preemptions");
+        let rows = rows_once_written(
+            &caller,
+            1,
+            "SELECT policy, label, rolname FROM lockguard.preemptions",
+        );
         let row = rows.only();
         assert_eq!(row.text("policy"), known_as);
         assert_eq!(row.text("label"), name);

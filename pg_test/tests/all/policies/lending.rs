@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 
 use super::{POLICY, SOON, Stage, code, preempt, store};
-use crate::preempt::scene::Trail;
+use crate::preempt::scene::{Trail, rows_once_written};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -44,9 +44,11 @@ fn through_a_loan_a_role_preempts_whom_it_could_not_signal(world: &World) {
     assert_eq!(rows.only().text("verdict"), "cancelled");
     assert!(busy.wait(SOON).is_err());
     assert_eq!(trail.victims(), [pid]);
-    let rows = stage
-        .session
-        .run("SELECT policy FROM lockguard.preemptions");
+    let rows = rows_once_written(
+        &stage.session,
+        1,
+        "SELECT policy FROM lockguard.preemptions",
+    );
     assert_eq!(rows.value(), Some("p"));
     assert_eq!(
         code(&stage.session, &format!("SELECT pg_cancel_backend({pid})")),
@@ -290,7 +292,7 @@ fn nothing_of_the_caller_s_search_path_is_called(world: &World) {
         .session
         .run(&preempt(r#"{"relations": ["public.t"], "policy": "p"}"#));
     assert!(busy.wait(SOON).is_err());
-    stage.session.run("SELECT FROM lockguard.preemptions");
+    rows_once_written(&stage.session, 1, "SELECT FROM lockguard.preemptions");
     stage.session.run("SELECT FROM lockguard.owed");
     stage
         .session

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 
 use super::{SOON, Stage, preempt};
+use crate::preempt::scene::rows_once_written;
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -67,7 +68,7 @@ fn what_is_narrower_goes_through(world: &World) {
     assert!(!busy.is_finished());
     stage.session.run(&with(r#""label": "mine""#));
     assert!(busy.wait(SOON).is_err());
-    let rows = stage.session.run("SELECT label FROM lockguard.preemptions");
+    let rows = rows_once_written(&stage.session, 1, "SELECT label FROM lockguard.preemptions");
     assert_eq!(rows.value(), Some("mine"));
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use pg_test::{Cluster, Database, SessionOptions, wait_until};
 
-use super::scene::{Backup, SLOWLY, SOON, Trail, preempt, row_of, stays_true, verdict};
+use super::scene::{Backup, SOON, Trail, VERY_SLOWLY, preempt, row_of, stays_true, verdict};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -76,7 +76,8 @@ fn an_autovacuum_worker_gives_way(world: &World) {
     let row = row_of(&rows, worker);
     assert_eq!(row.text("verdict"), "cancelled");
     assert_eq!(row.text("class"), "autovacuum");
-    assert_eq!(trail.victims(), [worker]);
+    // A second worker may come to the table once the first has let go.
+    assert_eq!(trail.victims().first(), Some(&worker));
     assert!(trail.text().contains("canceling autovacuum task"));
     // Not because of our waiting, which takes longer.
     assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
@@ -86,7 +87,7 @@ fn a_spared_autovacuum_worker_is_not_made_to_yield_by_our_waiting(world: &World)
     let cluster = server(world);
     let database = cluster.create_database().unwrap();
     needy_table(&database, "t");
-    let mut backup = Backup::start(&database, SLOWLY);
+    let mut backup = Backup::start(&database, VERY_SLOWLY);
     let worker = worker_on(&database, "t");
     let trail = Trail::from_now(&cluster);
     let migration = database.session("migration");

@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-use super::scene::{Backup, SLOWLY, SOON, Trail, exists, preempt, row_of, table, verdict};
+use super::scene::{Backup, SLOWLY, SOON, Trail, exists, preempt, row_of, table, told, verdict};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![
         world;
-        a_backup_gives_way_to_the_drop_of_its_table_within_half_a_second,
+        a_backup_gives_way_to_the_drop_of_its_table_within_two_seconds,
         a_backup_of_another_table_is_left_alone,
         outside_a_transaction_the_way_is_made_free_too,
         the_log_tells_of_a_signal_before_it_is_sent,
     ]
 }
 
-fn a_backup_gives_way_to_the_drop_of_its_table_within_half_a_second(world: &World) {
+fn a_backup_gives_way_to_the_drop_of_its_table_within_two_seconds(world: &World) {
     let database = world.database();
     table(&database, "field_history", 30_000);
     let mut backup = Backup::start(&database, SLOWLY);
@@ -35,7 +35,7 @@ fn a_backup_gives_way_to_the_drop_of_its_table_within_half_a_second(world: &Worl
     commit.rows(SOON);
     let elapsed = start.elapsed();
     println!("from the call's start to the table gone: {elapsed:?}");
-    assert!(elapsed < Duration::from_millis(500), "took {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(2), "took {elapsed:?}");
     assert!(!exists(&database, "field_history"));
 
     let row = rows.only();
@@ -48,7 +48,7 @@ fn a_backup_gives_way_to_the_drop_of_its_table_within_half_a_second(world: &Worl
     assert!(row.text("query").starts_with("COPY public.field_history"));
     assert!(row.text("reason").contains("policy preempts it"), "{row:?}");
 
-    let notices = migration.take_notices();
+    let notices = told(&migration);
     assert_eq!(notices.len(), 2, "{notices:?}");
     let (first, last) = (&notices[0], &notices[1]);
     assert!(notices.iter().all(|n| n.severity == "NOTICE"));
@@ -112,10 +112,10 @@ fn the_log_tells_of_a_signal_before_it_is_sent(world: &World) {
         backup.pid
     );
     let text = trail.text();
-    let told = text.find(&ours).unwrap_or_else(|| panic!("{ours}\n{text}"));
+    let at = text.find(&ours).unwrap_or_else(|| panic!("{ours}\n{text}"));
     let felt = text.find("canceling statement due to user request");
-    assert!(felt.is_some_and(|felt| told < felt), "{text}");
-    let detail = text[told..].lines().nth(1).unwrap_or_default();
+    assert!(felt.is_some_and(|felt| at < felt), "{text}");
+    let detail = text[at..].lines().nth(1).unwrap_or_default();
     for fact in [
         "Class backup",
         "role \"postgres\"",

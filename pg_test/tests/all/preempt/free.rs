@@ -25,7 +25,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 
 /// So many tables that letting go of them all takes several looks.
 fn many_tables(database: &Database) {
-    let setup = database.session("setup");
+    let options = SessionOptions::named("setup").set("statement_timeout", "10min");
+    let setup = database.connect(options).unwrap();
     setup.run("DO $$BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE t%s ()', i); END LOOP; END$$");
 }
 
@@ -124,8 +125,7 @@ fn a_holder_that_waits_for_us_is_a_deadlock(world: &World) {
 
 /// The one that comes to wait last finds the deadlock, and would be ended for it.
 fn the_application_is_not_ended_for_waiting_on_us(world: &World) {
-    let cluster = world.start_cluster(&[("deadlock_timeout", "200ms")]);
-    let database = cluster.create_database().unwrap();
+    let database = world.database();
     table(&database, "ours", 10);
     table(&database, "theirs", 10);
     let migration = database.session("migration");
@@ -139,7 +139,7 @@ fn the_application_is_not_ended_for_waiting_on_us(world: &World) {
     // A wait that lasts is checked for deadlocks once, at its deadlock_timeout: from then on the
     // other's check would be the first.
     pg_test::wait_until("such a check would be over", SOON, || {
-        call.elapsed() > Duration::from_millis(400)
+        call.elapsed() > Duration::from_millis(1_200)
     });
     let read = other.spawn("SELECT count(*) FROM ours");
     let error = call.wait(SOON).unwrap_err();

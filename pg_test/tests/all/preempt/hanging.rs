@@ -162,7 +162,7 @@ fn two_backups_of_different_pace_are_cleared_for_one_migration(world: &World) {
             _ => r#""relations": ["a", "b"]"#.into(),
         };
         let rows = database.session("helper").run(&preempt(&format!(
-            r#"{{{target}, "grace": "500ms", "timeout": "5s"}}"#
+            r#"{{{target}, "grace": "2s", "timeout": "20s"}}"#
         )));
         assert_eq!(verdict(&rows, backups[0].pid), "cancelled");
         assert_eq!(verdict(&rows, backups[1].pid), "terminated");

@@ -65,6 +65,10 @@ fn a_backup_dies_only_once_the_application_has_let_go(world: &World) {
     let migration = database.session("migration");
     migration.run("BEGIN");
     let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "20s"}"#));
+    // The backup's wait is counted from the first look.
+    pg_test::wait_until("the call has looked", SOON, || {
+        !migration.notices().is_empty()
+    });
     stays_true(
         "the backup lives while the application stays",
         Instant::now() + Duration::from_millis(1_500),

@@ -8,11 +8,11 @@ use libtest_mimic::Trial;
 use pg_test::{Cluster, Database, Running, Session, SessionOptions, wait_until};
 
 use super::autovacuum::{needy_table, server, worker_now, worker_on};
-use super::scene::{Backup, SOON, Trail, is_alive, preempt, stays_true, table};
+use super::scene::{Backup, SOON, Trail, VERY_SLOWLY, is_alive, preempt, stays_true, table};
 use crate::world::{World, scenarios};
 
 /// How soon after the interrupt the call must have ended.
-const AT_ONCE: Duration = Duration::from_millis(100);
+const AT_ONCE: Duration = Duration::from_millis(400);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![
@@ -115,7 +115,7 @@ fn each_interrupt_ends_a_wait_on_the_latch_at_once(world: &World) {
     let cluster: Cluster = server(world);
     let database = cluster.create_database().unwrap();
     needy_table(&database, "t");
-    let mut backup = Backup::start(&database, super::scene::SLOWLY);
+    let mut backup = Backup::start(&database, VERY_SLOWLY);
     let worker = worker_on(&database, "t");
     let trail = Trail::from_now(&cluster);
     for interrupt in INTERRUPTS {

@@ -3,13 +3,17 @@
 use std::time::{Duration, Instant};
 
 pub use pg_test::Backup;
-use pg_test::{Cluster, Database, Row, Rows, Running, Session, wait_until};
+use pg_test::{Cluster, Database, Notice, Row, Rows, Running, Session, wait_until};
 
 /// How long anything may take that should come soon.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// Bytes a second at which a backup is read that would take minutes, and still reads.
 pub const SLOWLY: u64 = 1_000_000;
+
+/// Bytes a second for a backup that is to last: of a table that autovacuum is busy with, while a worker
+/// comes and several calls end in their timeout.
+pub const VERY_SLOWLY: u64 = 100_000;
 
 /// The call with that policy, which is JSON.
 pub fn preempt(policy: &str) -> String {
@@ -34,6 +38,42 @@ pub fn row_of(rows: &Rows, pid: i32) -> &Row {
 #[track_caller]
 pub fn verdict(rows: &Rows, pid: i32) -> &str {
     row_of(rows, pid).text("verdict")
+}
+
+/// What a session has been told since the last time. On a machine that does other things as well a row of
+/// the trail may come late, and then a warning of it comes last: whoever counts what he is told, or takes the
+/// last of it, does not mean that.
+pub fn told(session: &Session) -> Vec<Notice> {
+    let mut notices = session.take_notices();
+    notices.retain(|notice| !is_of_a_late_row(notice));
+    notices
+}
+
+fn is_of_a_late_row(notice: &Notice) -> bool {
+    let is_late = "missing in lockguard.preemptions: the background worker has not come to it yet";
+    notice.severity == "WARNING" && notice.message.contains(is_late)
+}
+
+/// The last message of [`told`].
+#[track_caller]
+pub fn last_told(session: &Session) -> String {
+    match told(session).pop() {
+        Some(last) => last.message,
+        None => panic!("nothing was told"),
+    }
+}
+
+/// What `sql` reads of the trail, once that is so many rows: a call does not wait for them for long.
+#[track_caller]
+pub fn rows_once_written(session: &Session, count: usize, sql: &str) -> Rows {
+    let mut rows = session.run(sql);
+    wait_until("the rows are written", SOON, || {
+        if rows.len() < count {
+            rows = session.run(sql);
+        }
+        rows.len() >= count
+    });
+    rows
 }
 
 /// A table that a dump takes some 1,000 bytes a row for.

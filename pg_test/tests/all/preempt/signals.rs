@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use pg_test::wait_until;
 
 use super::scene::{
     Backup, Holder, SLOWLY, SOON, Trail, is_alive, preempt, row_of, stays_true, table, verdict,
@@ -119,7 +120,10 @@ fn an_idle_transaction_is_terminated_at_once(world: &World) {
     let signals = trail.signals();
     assert_eq!(signals.len(), 1, "{signals:?}");
     assert!(signals[0].terminate);
-    assert!(!is_alive(&database, idle.pid()));
+    // It lets go of its locks before its session has gone.
+    wait_until("its session has gone", SOON, || {
+        !is_alive(&database, idle.pid())
+    });
 }
 
 fn an_idle_transaction_is_reported_and_left_under_cancel(world: &World) {
@@ -180,7 +184,10 @@ fn a_backup_between_two_statements_is_terminated(world: &World) {
     assert_eq!(row.text("verdict"), "terminated");
     assert_eq!(row.text("class"), "backup");
     assert_eq!(trail.signals().len(), 1);
-    assert!(!is_alive(&database, idle.pid()));
+    // It lets go of its locks before its session has gone.
+    wait_until("its session has gone", SOON, || {
+        !is_alive(&database, idle.pid())
+    });
 }
 
 /// It does so in a transaction of its own on the way out, with their locks held again. There are

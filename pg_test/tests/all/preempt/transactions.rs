@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use pg_test::{Database, Session, SessionOptions, wait_until};
 
-use super::scene::{Backup, Holder, SLOWLY, SOON, exists, preempt, table, verdict};
+use super::scene::{Backup, Holder, SLOWLY, SOON, exists, preempt, table, told, verdict};
 use crate::world::{World, scenarios};
 
 const POLICY: &str = r#"{"relations": ["t"]}"#;
@@ -91,7 +91,7 @@ fn it_works_in_a_do_block_a_function_and_a_savepoint(world: &World) {
     frees(&database, &session, &preempt(POLICY));
     session.run("COMMIT");
     assert!(exists(&database, "kept") && !exists(&database, "undone"));
-    assert!(session.notices().iter().all(|n| n.severity == "NOTICE"));
+    assert!(told(&session).iter().all(|n| n.severity == "NOTICE"));
 }
 
 fn it_works_twice_in_one_transaction(world: &World) {

@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use pg_test::{Database, wait_until};
 
 use super::autovacuum::{server, worker_now, worker_on};
-use super::scene::{Backup, SLOWLY, SOON, Trail, preempt, row_of, verdict};
+use super::scene::{Backup, SLOWLY, SOON, Trail, VERY_SLOWLY, preempt, row_of, verdict};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -41,7 +41,7 @@ fn a_wraparound_vacuum_is_never_preempted_unless_unspared_and_named(world: &Worl
         "SELECT query FROM pg_stat_activity WHERE pid = {worker}"
     ));
     assert!(query.value().unwrap().contains("to prevent wraparound"));
-    let mut backup = Backup::start(&database, SLOWLY);
+    let mut backup = Backup::start(&database, VERY_SLOWLY);
     let trail = Trail::from_now(&cluster);
     let migration = database.session("migration");
     let policy = |more: &str| preempt(&format!(r#"{{"relations": ["t"], "timeout": "1s"{more}}}"#));
@@ -62,6 +62,8 @@ fn a_wraparound_vacuum_is_never_preempted_unless_unspared_and_named(world: &Worl
     trail.has_no_victim();
     assert!(backup.is_running());
 
+    // Who hardly reads does not hear of a cancel soon.
+    backup.set_rate(SLOWLY);
     let call = policy(r#", "preempt": ["backup", "autovacuum_wraparound"], "spare": []"#);
     let rows = migration.run(&call);
     assert_eq!(verdict(&rows, worker), "cancelled");

@@ -5,8 +5,10 @@
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
+use pg_test::wait_until;
 
-use super::{Stage, preempt, verdict_on};
+use super::{SOON, Stage, preempt, verdict_on};
+use crate::preempt::scene::rows_once_written;
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -135,7 +137,9 @@ fn a_superuser_s_maintenance_lends_an_index_s_function_no_right(world: &World) {
     // A row of the trail that is none of the attacker's business.
     let first = stage.idle_backup(&root, "t");
     stage.admin.run(&preempt(r#"{"relations": ["t"]}"#));
-    assert!(!stage.lives(&first));
+    rows_once_written(&stage.admin, 1, "SELECT FROM lockguard.preemptions");
+    // It lets go of its locks before its session has gone.
+    wait_until("its session has gone", SOON, || !stage.lives(&first));
     let backup = stage.idle_backup(&root, "t");
     for maintenance in [
         "REINDEX TABLE bait",
@@ -206,10 +210,12 @@ fn a_definer_s_preemptions_are_the_definer_s(world: &World) {
     let verdict = caller.run(&format!("SELECT clear_way('{document}')"));
     assert_eq!(verdict.value(), Some("terminated"));
     // The trail has it under his name, and shows it to nobody else.
+    let rows = rows_once_written(
+        &stage.admin,
+        1,
+        "SELECT rolname = current_user AS is_definer, caller_application_name FROM lockguard.preemptions",
+    );
     assert!(caller.run("SELECT FROM lockguard.preemptions").is_empty());
-    let rows = stage
-        .admin
-        .run("SELECT rolname = current_user AS is_definer, caller_application_name FROM lockguard.preemptions");
     assert_eq!(rows.only().text("is_definer"), "t");
     assert_eq!(rows.only().text("caller_application_name"), "caller");
     // Without the wrapper he may not.
@@ -225,12 +231,19 @@ fn what_is_owed_leaks_nothing_to_a_cheap_function(world: &World) {
     stage.create_table("t");
     let root = stage.create_role("root", "SUPERUSER");
     let plain = stage.create_role("plain", "");
-    drop(stage.idle_backup(&root, "t"));
+    let gone = stage.idle_backup(&root, "t");
+    let pid = gone.pid();
+    drop(gone);
+    wait_until("its session has gone", SOON, || {
+        let found = format!("SELECT FROM pg_stat_activity WHERE pid = {pid}");
+        stage.database.ask(&found).is_empty()
+    });
     let _backup = stage.idle_backup(&root, "t");
     stage
         .admin
         .run(&preempt(r#"{"relations": ["t"], "label": "a secret"}"#));
-    assert_eq!(stage.admin.run("SELECT FROM lockguard.owed").len(), 1);
+    let owed = rows_once_written(&stage.admin, 1, "SELECT FROM lockguard.owed");
+    assert_eq!(owed.len(), 1);
     let stranger = stage.session(&plain, "stranger");
     stranger.run(
         "CREATE FUNCTION pg_temp.leak(text) RETURNS bool LANGUAGE plpgsql COST 0.0000001 \

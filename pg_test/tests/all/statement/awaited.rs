@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 
 use super::{TABLES, call};
 use crate::preempt::scene::row_of;
-use crate::take::scene::{Holder, SOON, Stage, Trail, verdict};
+use crate::take::scene::{Holder, SOON, Stage, Trail, last_told, verdict};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -40,7 +40,7 @@ fn an_old_snapshot_is_in_the_way_of_an_index_build_and_nothing_is_taken(world: &
     stage.holds_nothing("before a CONCURRENTLY form");
     let has_id = stage.migration.run(HAS_TRANSACTION_ID);
     assert_eq!(has_id.value(), Some("f"));
-    let told = stage.migration.take_notices().pop().unwrap().message;
+    let told = last_told(&stage.migration);
     let none = "; no lock is taken beforehand for a CONCURRENTLY form";
     assert!(told.ends_with(none), "{told}");
     stage.migration.run("COMMIT");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use pg_test::process;
 
-use super::scene::{Holder, LOCKS, SOON, STRONGEST, Stage, call, from_call};
+use super::scene::{Holder, LOCKS, SOON, STRONGEST, Stage, call, from_call, last_told};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -55,7 +55,7 @@ fn a_statement_by_itself_keeps_nothing_and_says_so(world: &World) {
         for has_dump in [false, true] {
             let dump = has_dump.then(|| Holder::busy(&stage.database, "pg_dump", "SELECT FROM t"));
             stage.migration.run(&statement);
-            let told = stage.migration.take_notices().pop().unwrap().message;
+            let told = last_told(&stage.migration);
             assert!(told.ends_with(NONE_KEPT), "{statement}: {told}");
             stage.holds_nothing(&statement);
             if let Some(dump) = dump {
@@ -80,7 +80,7 @@ fn a_statement_in_a_block_keeps_the_locks(world: &World) {
             let dump = Holder::busy(&stage.database, "pg_dump", "SELECT FROM t");
             stage.migration.run(begin);
             stage.migration.run(&statement);
-            let told = stage.migration.take_notices().pop().unwrap().message;
+            let told = last_told(&stage.migration);
             assert!(told.starts_with("lockguard: holds"), "{statement}: {told}");
             let held = stage.held();
             let strongest: Vec<_> = held

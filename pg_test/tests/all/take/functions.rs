@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libtest_mimic::Trial;
 
-use super::scene::{Holder, LOCKS, Stage, from_call, perform};
+use super::scene::{Holder, LOCKS, Stage, from_call, last_told, perform};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -88,7 +88,7 @@ fn what_shares_its_transaction_with_later_statements_keeps_the_locks(world: &Wor
             stage.migration.run(begin);
             stage.migration.run(&statement);
             stage.migration.run(end);
-            let told = stage.migration.take_notices().pop().unwrap().message;
+            let told = last_told(&stage.migration);
             assert!(told.starts_with("lockguard: holds"), "{what}: {told}");
             let seen = stage.migration.run(&format!(
                 "SELECT locks FROM seen WHERE what = '{what}'; DELETE FROM seen"

@@ -8,7 +8,8 @@ use libtest_mimic::Trial;
 use pg_test::wait_until;
 
 use super::scene::{
-    Holder, MODES, SOON, STRONGEST, Stage, Trail, call, pairs, perform, preempt, stays_true,
+    Holder, MODES, SOON, STRONGEST, Stage, Trail, call, last_told, pairs, perform, preempt,
+    stays_true,
 };
 use crate::world::{World, scenarios};
 
@@ -105,11 +106,15 @@ fn a_call_that_is_not_to_take_the_lock_does_not(world: &World) {
             let dump = has_dump.then(dump);
             stage.migration.run(&format!("BEGIN; {call}"));
             stage.holds_nothing(&call);
-            let told = stage.migration.take_notices().pop().unwrap().message;
+            let told = last_told(&stage.migration);
             assert!(!told.contains("holds"), "{told}");
             assert!(!told.contains("no lock is kept"), "{told}");
             if let Some(dump) = dump {
-                assert_eq!(dump.goes_on(), call.contains("dry_run"), "{call}");
+                if call.contains("dry_run") {
+                    assert!(dump.goes_on(), "{call}");
+                } else {
+                    dump.was_cancelled(&call);
+                }
             }
             stage.migration.run("COMMIT");
         }
@@ -180,7 +185,7 @@ fn a_part_is_not_held_while_the_rest_is_waited_for(world: &World) {
             stage.held().is_empty() && stage.awaited().is_empty() && !running.is_finished()
         },
     );
-    assert!(looks > 20, "{looks}");
+    assert!(looks > 3, "{looks}");
     // Others use what is free meanwhile, and what is not.
     stage
         .looker

@@ -73,8 +73,8 @@ fn two_callers_in_opposite_orders_both_get_through_beside_traffic(world: &World)
 fn an_application_that_locks_in_the_other_order_is_never_the_victim(world: &World) {
     const CALLS: u32 = 8;
     let stage = Stage::new(world, TABLES);
-    // As soon as may be, so that a stay in the queue that is too long is found out.
-    let deadlock_timeout = "SET deadlock_timeout = '150ms'";
+    // Soon, so that a stay in the queue that is far too long is found out.
+    let deadlock_timeout = "SET deadlock_timeout = '400ms'";
     let applications = [(); 3].map(|()| stage.database.session("web"));
     stage.migration.run(deadlock_timeout);
     let trail = Trail::from_now(world.cluster());

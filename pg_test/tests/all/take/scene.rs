@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use pg_test::{Database, Session, wait_until};
 
-pub use crate::preempt::scene::{Holder, SOON, Trail, preempt, stays_true, verdict};
+pub use crate::preempt::scene::{Holder, SOON, Trail, last_told, preempt, stays_true, verdict};
 use crate::world::World;
 
 /// All modes, as SQL spells them and as `pg_locks` does, the weakest first.

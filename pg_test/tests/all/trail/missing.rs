@@ -85,7 +85,11 @@ fn without_the_trail_s_table_the_call_goes_on(world: &World) {
     assert!(busy.wait(SOON).is_err());
     assert_eq!(log.victims(), [session.pid()]);
     let warning = warning(&admin);
-    assert!(warning.contains("server log tells why"), "{warning}");
+    let is_told = |words| warning.contains(words);
+    assert!(
+        is_told("server log tells why") || is_told("not come to it yet"),
+        "{warning}"
+    );
     wait_until("the log tells why", SOON, || {
         log.text().contains("table lockguard.trail does not exist")
     });

@@ -14,6 +14,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use pg_test::{Database, Rows, Session, wait_until};
 
+use crate::preempt::scene::rows_once_written;
 use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -62,14 +63,15 @@ fn victim(database: &Database) -> (Session, pg_test::Running) {
     (session, busy)
 }
 
-/// The rows of the trail.
+const TRAIL: &str = "SELECT * FROM lockguard.preemptions ORDER BY id";
+
+/// The rows of the trail that there are now.
 fn trail(session: &Session) -> Rows {
-    session.run("SELECT * FROM lockguard.preemptions ORDER BY id")
+    session.run(TRAIL)
 }
 
 /// Waits until there are so many rows.
 #[track_caller]
 fn wait_for_rows(session: &Session, count: usize) -> Rows {
-    wait_until("the rows are there", SOON, || trail(session).len() >= count);
-    trail(session)
+    rows_once_written(session, count, TRAIL)
 }

@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use pg_test::{Backup, SessionOptions, wait_until};
 
 use super::{SOON, preempt, trail};
-use crate::preempt::scene::{SLOWLY, table};
+use crate::preempt::scene::{SLOWLY, rows_once_written, table};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -25,7 +25,7 @@ fn a_preempted_backup_is_owed_until_it_is_settled(world: &World) {
     let backup = Backup::start(&database, SLOWLY);
     admin.run(&preempt(r#"{"relations": ["t"], "label": "release 42"}"#));
     drop(backup);
-    let owed = admin.run("SELECT * FROM lockguard.owed");
+    let owed = rows_once_written(&admin, 1, "SELECT * FROM lockguard.owed");
     let row = owed.only();
     assert_eq!(row.text("kind"), "backup");
     assert_eq!(row.text("label"), "release 42");
@@ -83,7 +83,7 @@ fn a_preempted_index_build_leaves_two_debts(world: &World) {
     ));
     assert!(build.wait(SOON).is_err());
     reader.run("COMMIT");
-    let owed = admin.run("SELECT * FROM lockguard.owed ORDER BY kind");
+    let owed = rows_once_written(&admin, 2, "SELECT * FROM lockguard.owed ORDER BY kind");
     let kinds: Vec<&str> = owed.iter().map(|row| row.text("kind")).collect();
     assert_eq!(kinds, ["index build", "invalid index"]);
     let rows: Vec<_> = owed.iter().collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use pg_test::{Database, Session, SessionOptions};
 
-use super::{SOON, policy, preempt, table, trail, victim};
+use super::{SOON, policy, preempt, table, trail, victim, wait_for_rows};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -54,6 +54,7 @@ fn stage(world: &World) -> Stage {
         .1
         .run(&preempt(r#"{"relations": ["t"], "policy": "p"}"#));
     assert!(busy.wait(SOON).is_err());
+    wait_for_rows(&admin, 1);
     Stage {
         database,
         admin,
@@ -119,7 +120,7 @@ fn a_caller_reads_no_more_than_pg_stat_activity_showed(world: &World) {
         .caller
         .1
         .run(&preempt(&policy(r#", "signal": "terminate""#)));
-    let rows = trail(&stage.admin);
+    let rows = wait_for_rows(&stage.admin, 1);
     assert_eq!(
         rows.only().get("query"),
         None,

@@ -29,7 +29,7 @@ fn a_row_says_who_did_what_to_whom(world: &World) {
     let (session, busy) = victim(&database);
     admin.run(&preempt(&policy(r#", "label": "release 42""#)));
     assert!(busy.wait(SOON).is_err());
-    let rows = trail(&admin);
+    let rows = wait_for_rows(&admin, 1);
     let row = rows.only();
     assert_eq!(row.text("label"), "release 42");
     assert_eq!(row.get("policy"), None);
@@ -66,7 +66,7 @@ fn a_row_stays_when_the_caller_rolls_back(world: &World) {
     admin.run(&preempt(&policy("")));
     assert!(busy.wait(SOON).is_err());
     admin.run("ROLLBACK");
-    assert_eq!(trail(&admin).only().text("outcome"), "cancelled");
+    assert_eq!(wait_for_rows(&admin, 1).only().text("outcome"), "cancelled");
 }
 
 fn a_row_stays_when_the_call_fails(world: &World) {
@@ -110,7 +110,7 @@ fn each_signal_has_a_row(world: &World) {
     let idle = database.session("victim");
     idle.run("BEGIN; SELECT FROM t");
     admin.run(&preempt(&policy("")));
-    let rows = trail(&admin);
+    let rows = wait_for_rows(&admin, 4);
     let mut told: Vec<(i32, String)> = rows
         .iter()
         .map(|row| (row.text("pid").parse().unwrap(), row.text("outcome").into()))
@@ -146,7 +146,7 @@ fn a_listener_is_told_of_each_row(world: &World) {
     let mut notifications = listener.notifications();
     let told = notifications.timeout_iter(SOON).next().unwrap();
     let told: serde_json::Value = serde_json::from_str(told.unwrap().payload()).unwrap();
-    let rows = trail(&admin);
+    let rows = wait_for_rows(&admin, 1);
     let row = rows.only();
     assert_eq!(told["id"].to_string(), row.text("id"));
     assert_eq!(told["pid"], session.pid());
@@ -176,7 +176,7 @@ fn a_row_is_written_where_the_database_is_read_only(world: &World) {
     caller.run("SET search_path = public");
     caller.run(&preempt(&policy(r#", "take_lock": false"#)));
     assert!(busy.wait(SOON).is_err());
-    assert_eq!(trail(&admin).len(), 1);
+    assert_eq!(wait_for_rows(&admin, 1).len(), 1);
 }
 
 fn a_label_that_is_too_long_is_refused(world: &World) {

@@ -98,7 +98,7 @@ fn a_role_set_for_the_database_is_not_the_worker_s(world: &World) {
         ));
         admin.run(&preempt(&policy("")));
         assert!(busy.wait(SOON).is_err());
-        assert_eq!(trail(&admin).len(), 1, "{setting}");
+        assert_eq!(wait_for_rows(&admin, 1).len(), 1, "{setting}");
     }
 }
 
