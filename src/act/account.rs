@@ -1,6 +1,7 @@
 //! What a call tells of those it saw: a row each, the DETAIL of an error, and what to do next.
 
-use super::watch::{Track, Watch};
+use super::track::Track;
+use super::watch::Watch;
 use crate::decide::{Act, Await, Hold, Means, Stance, Unreachable};
 use crate::pg::catalog;
 use crate::report::{self, Outcome, Row};

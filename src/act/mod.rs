@@ -8,10 +8,13 @@ mod judge;
 mod late;
 mod owned;
 mod progress;
+mod reread;
 mod signal;
 mod statement;
 mod take;
 mod target;
+mod track;
+mod waiter;
 mod watch;
 
 use crate::audit::Trail;
@@ -32,9 +35,10 @@ use crate::stored::Stored;
 use crate::survey::{self, Sighting};
 use late::is_too_late;
 use progress::{Finish, Progress};
+use reread::Reading;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use target::{Aim, Look, Reread};
+use target::{Aim, Look};
 use watch::Watch;
 
 /// The longest single wait: newcomers are seen after this at the latest.
@@ -149,25 +153,6 @@ struct Call<'a> {
     trail: Trail,
 }
 
-/// When what is needed was last read from the catalogs.
-struct Reading {
-    at: Instant,
-    /// How long that took.
-    cost: Duration,
-    /// Somebody has ended since who may have changed them.
-    is_due: bool,
-}
-
-impl Default for Reading {
-    fn default() -> Reading {
-        Reading {
-            at: Instant::now(),
-            cost: Duration::ZERO,
-            is_due: false,
-        }
-    }
-}
-
 /// How a call ends.
 enum End {
     /// Free or, where the lock is taken, held.
@@ -255,50 +240,6 @@ impl Call<'_> {
             }),
             (End::GivenUp(still), OnTimeout::Error) => Err(self.given_up(&still)),
         }
-    }
-
-    /// The error that tells that the session which was helped has given up.
-    fn given_up(&self, still: &[InWay]) -> Error {
-        let (holders, queued): (Vec<&InWay>, Vec<&InWay>) = still.iter().partition(|s| s.granted);
-        let names = |those: Vec<&InWay>| -> Vec<String> {
-            those.iter().map(|s| self.watch.name(s.who)).collect()
-        };
-        let (who, lock) = self.aim.helped().unwrap_or_default();
-        Error::NotFree {
-            message: report::given_up(&who, &lock, &names(holders), &names(queued)),
-            detail: self.watch.remaining(true),
-            hint: "Run its statement again, with a longer lock_timeout if that has ended it, and call this for it then."
-                .into(),
-        }
-    }
-
-    /// Reads anew what is needed: once somebody has ended who may have changed that, and else now and
-    /// then; no more often than to spend a twentieth of the time on it.
-    fn reread_now_and_then(&mut self) -> Result<(), Error> {
-        let period = match self.reading.is_due {
-            true => Duration::ZERO,
-            false => SLICE,
-        };
-        if self.reading.at.elapsed() >= period.max(self.reading.cost * 20) {
-            self.reread()?;
-        }
-        Ok(())
-    }
-
-    /// Reads anew what is needed, and tells whether it is the same.
-    fn reread(&mut self) -> Result<bool, Error> {
-        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
-        let start = Instant::now();
-        let reread = self.aim.reread(left.min(SLICE))?;
-        if reread == Reread::Changed {
-            self.order = None;
-        }
-        self.reading = Reading {
-            at: Instant::now(),
-            cost: start.elapsed(),
-            is_due: reread == Reread::Unread,
-        };
-        Ok(reread == Reread::Same)
     }
 
     /// Does what the decisions ask for, and tells the end if this is it.

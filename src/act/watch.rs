@@ -1,12 +1,12 @@
 //! Who has been in the way during a call: since when, what was sent to each, what became of each.
 //! What is told of them is in [`super::account`].
 
+use super::track::{Signalled, Track};
 use crate::audit::{Came, Record};
 use crate::decide::{Act, BETWEEN, Hold, Means, Sent, Stance, Standing, are_kin, is_long};
-use crate::lock::{LockMode, RelationId};
 use crate::pg::activity;
 use crate::policy::Policy;
-use crate::session::{Class, Identity, Judgement, Process, Session, Timestamp};
+use crate::session::{Identity, Process, Session, Timestamp};
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -28,95 +28,6 @@ pub struct Watch {
     pub(super) refused_by: Option<usize>,
     /// The moment of the last look, on both clocks.
     pub(super) now: Option<(Instant, Timestamp)>,
-}
-
-/// One session, through one or, while it is not signalled, several of its transactions.
-pub(super) struct Track {
-    pub(super) session: Rc<Session>,
-    pub(super) judgement: Judgement,
-    pub(super) relation: Option<RelationId>,
-    /// It is its transaction that is waited for, and not a lock on some object.
-    pub(super) is_waited_for_whole: bool,
-    pub(super) mode: LockMode,
-    pub(super) first_seen: Instant,
-    /// When this very transaction was first seen or, where a statement does its work in several under
-    /// one lock, the first of these.
-    pub(super) transaction_seen: Instant,
-    /// Since when it has been seen outside any transaction.
-    outside_since: Option<Instant>,
-    pub(super) gone: Option<Instant>,
-    pub(super) hold: Hold,
-    /// The first look found this very transaction, or an earlier one of the same statement.
-    pub(super) from_start: bool,
-    pub(super) sent: Vec<Signalled>,
-    pub(super) stance: Stance,
-    /// It waits for one of the target's own locks.
-    is_queued: bool,
-    /// Who stood in the way of what it waits for itself, at the last look.
-    pub(super) waits_for: Vec<Identity>,
-    /// It held one of the target's locks and waited for another that a victim held.
-    was_helped: bool,
-    /// It is in the way only of this one, which is in the way itself.
-    pub(super) through: Option<Identity>,
-    /// It has held on through an attempt to take the lock.
-    outlasted: bool,
-    /// It is there to stay, rather than traffic that passes.
-    pub(super) is_long: bool,
-    /// It has been left alone because it was about to finish.
-    pub(super) was_finishing: bool,
-    /// It was more than passing traffic or a queued request, so that its row is of interest.
-    pub(super) counts: bool,
-    /// When an earlier transaction of the session that was of interest had ended.
-    pub(super) counted_until: Option<Instant>,
-}
-
-/// A signal that was sent, and where it is written down.
-pub(super) struct Signalled {
-    pub(super) act: Act,
-    at: Instant,
-    record: Record,
-    /// It has been told what came of it.
-    is_told: bool,
-}
-
-impl Track {
-    /// The class that the caller's policy is held against.
-    fn class(&self) -> Class {
-        self.judgement.class_for(self.session.rights)
-    }
-
-    /// Whether what it was tells more than what it is: on its way out of a transaction a session reports
-    /// nothing any more of what it did there.
-    fn is_told_from_before(&self, sighting: &Sighting) -> bool {
-        sighting.session.identity.is_outside_transaction()
-            && self.session.identity == sighting.session.identity
-    }
-
-    /// When that of it had gone which its row is about. Once it comes again as mere traffic, the row is
-    /// still about what it was before.
-    pub(super) fn has_gone(&self) -> Option<Instant> {
-        self.gone.or(self.counted_until.filter(|_| !self.counts))
-    }
-
-    /// Whether what is seen of the session now is the same hold: of a session that has ended its
-    /// transaction and not let go, or of a statement that does its work in several transactions under one lock.
-    fn goes_on_as(&self, sighting: &Sighting, granted: bool) -> bool {
-        let (last, now) = (&self.session, &sighting.session);
-        let is_hold = granted && self.hold != Hold::Queued;
-        let is_same_work = last.query_start == now.query_start
-            && last.progress.is_some()
-            && now.progress.is_some();
-        is_hold
-            && (now.identity.is_outside_transaction()
-                || last.identity.is_outside_transaction() && last.query_start == now.query_start
-                || is_same_work)
-    }
-
-    /// The class that the caller's own additions to a stored policy are held against.
-    fn class_to_caller(&self) -> Class {
-        let rights = self.session.rights.of_caller_alone();
-        self.judgement.class_for(rights)
-    }
 }
 
 impl Watch {
