@@ -8,12 +8,15 @@ use postgres::Client;
 use crate::{Cluster, During, Failure};
 
 /// What PostgreSQL remembers of the catalogs is in these contexts and those below the first; the rest is everything else.
-const LOOK: &str = "SELECT coalesce(sum(used_bytes) FILTER (WHERE is_cache), 0)::int8, \
+/// Since 18 there is `path`, which ends with the context's own number, in the place of `parent`.
+const LOOK: &str = "WITH m AS (SELECT name, used_bytes, to_jsonb(c) AS j FROM pg_backend_memory_contexts c) \
+     SELECT coalesce(sum(used_bytes) FILTER (WHERE is_cache), 0)::int8, \
      coalesce(sum(used_bytes) FILTER (WHERE NOT is_cache), 0)::int8 \
-     FROM (SELECT used_bytes, 'CacheMemoryContext' IN (name, coalesce(parent, '')) \
+     FROM (SELECT used_bytes, 'CacheMemoryContext' IN (name, coalesce(j ->> 'parent', '')) \
+     OR coalesce(j -> 'path' @> (SELECT j -> 'path' -> -1 FROM m WHERE name = 'CacheMemoryContext'), false) \
      OR name IN ('Relcache by OID', 'smgr relation table', 'Type information cache', 'TypCache hash', \
      'Operator lookup cache', 'Attopt cache', 'TableSpace cache', 'Record information cache') AS is_cache \
-     FROM pg_backend_memory_contexts) c";
+     FROM m) c";
 
 /// What a session has, in KiB.
 #[derive(Clone, Copy, Default, Debug)]
