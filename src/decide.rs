@@ -341,19 +341,16 @@ pub fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
     }
     if !may_signal {
         return match yields {
+            true if session.identity.is_outside_transaction() => {
+                outside_transaction(standing, policy)
+            }
             true if is_finishing(standing, policy) => Stance::Preempt(Means::Finish),
             true => Stance::Preempt(Means::Signal(Act::Yield)),
             false => Stance::NotPermitted,
         };
     }
     if session.identity.is_outside_transaction() {
-        return match standing.sent {
-            Some(sent) if sent.ago < policy.grace => Stance::Preempt(Means::LettingGo),
-            None if standing.outside.is_some_and(|outside| outside < BETWEEN) => {
-                Stance::Preempt(Means::LettingGo)
-            }
-            _ => Stance::OutOfReach(Unreachable::OutsideTransaction),
-        };
+        return outside_transaction(standing, policy);
     }
     let act = match policy.signal {
         Signal::Terminate => Act::Terminate,
@@ -368,6 +365,17 @@ pub fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         true => Means::Finish,
         false => Means::Signal(act),
     })
+}
+
+/// Of somebody who may be preempted and is in no transaction: there is nothing to signal.
+fn outside_transaction(standing: &Standing<'_>, policy: &Policy) -> Stance {
+    match standing.sent {
+        Some(sent) if sent.ago < policy.grace => Stance::Preempt(Means::LettingGo),
+        None if standing.outside.is_some_and(|outside| outside < BETWEEN) => {
+            Stance::Preempt(Means::LettingGo)
+        }
+        _ => Stance::OutOfReach(Unreachable::OutsideTransaction),
+    }
 }
 
 /// Whether its own progress says that it lets go before `finish_within` is over, which counts from

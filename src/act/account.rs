@@ -6,6 +6,7 @@ use crate::decide::{Act, Await, Hold, Means, Stance, Unreachable};
 use crate::pg::catalog;
 use crate::report::{self, Outcome, Row};
 use crate::session::Identity;
+use std::time::Instant;
 
 impl Watch {
     /// A session for a message.
@@ -76,13 +77,14 @@ impl Watch {
         self.tracks
             .iter()
             .filter(|t| t.counts || t.counted_until.is_some())
-            .map(|t| self.row(t))
+            .map(|t| self.row(t, t.has_gone()))
             .collect()
     }
 
-    fn row(&self, track: &Track) -> Row {
+    /// `gone`: when that had gone which is told of.
+    fn row(&self, track: &Track, gone: Option<Instant>) -> Row {
         let session = &track.session;
-        let (outcome, reason) = match (track.has_gone(), track.sent.last().map(|sent| sent.act)) {
+        let (outcome, reason) = match (gone, track.sent.last().map(|sent| sent.act)) {
             (Some(_), act) => {
                 let was_cancelled = track.sent.iter().any(|sent| sent.act == Act::Cancel);
                 let outcome = match act {
@@ -194,7 +196,8 @@ impl Watch {
         let mut lines: Vec<String> = self
             .remaining_tracks()
             .map(|t| {
-                let row = self.row(t);
+                // It holds now, whatever its row is about.
+                let row = self.row(t, t.gone);
                 let on = t
                     .relation
                     .map(|r| format!(" on {}", catalog::name(r)))

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::pg::{process, snapshots, wait};
 use crate::session::{Identity, Process};
 use crate::survey::{self, Sighting};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// After what time a circle is looked at again before it is called one: short beside `deadlock_timeout`, after
@@ -47,7 +47,13 @@ impl Call<'_> {
             .filter(|(who, stance)| is_waited_for(who, stance))
             .map(|(who, _)| *who)
             .collect();
-        let Some(chain) = survey::chain_to_us(&waiting) else {
+        // Whoever is preempted lets go whatever he waits for.
+        let all = decisions
+            .iter()
+            .flat_map(|(who, decision)| who.iter().zip(&decision.stances));
+        let victims = all.filter(|(_, stance)| matches!(stance, Stance::Preempt(_)));
+        let victims: HashSet<Identity> = victims.map(|(who, _)| *who).collect();
+        let Some(chain) = survey::chain_to_us(&waiting, &victims) else {
             return Ok(false);
         };
         let found = chain.first();
@@ -104,7 +110,8 @@ impl Call<'_> {
         let is_worker = sightings
             .iter()
             .any(|s| s.session.identity == who && s.session.process == Process::AutovacuumWorker);
-        if left.is_zero() || is_worker || who.is_outside_transaction() {
+        let cannot_be_checked = left <= wait::deadlock_timeout();
+        if cannot_be_checked || is_worker || who.is_outside_transaction() {
             return false;
         }
         let awaited = [(who, Await::Staying)];

@@ -414,7 +414,9 @@ impl Call<'_> {
         let is_ours_to_end = why == Await::Signalled;
         let by_transaction = match self.watch.session(who) {
             // Core cancels an autovacuum worker whose transaction somebody waits for.
-            Some(session) if session.process == Process::AutovacuumWorker => is_ours_to_end,
+            Some(session) if session.process == Process::AutovacuumWorker => {
+                is_ours_to_end && !who.is_outside_transaction()
+            }
             // There is none, as for the startup process.
             Some(_) => !who.is_outside_transaction(),
             None => true,

@@ -1,7 +1,7 @@
 //! What the way is made free for, and looking who stands in it.
 
 use super::statement::Statement;
-use super::waiter::{lock_of, look_at_waiter, still_ahead};
+use super::waiter::{Ahead, lock_of, look_at_waiter, still_ahead};
 use crate::error::Error;
 use crate::lock::{LockMode, Need, RelationId};
 use crate::needs;
@@ -35,7 +35,7 @@ pub enum Aim {
         transaction: Option<Identity>,
         wait: Option<Wait>,
         /// Who stood in the way of that wait itself at the last look, the queue included.
-        ahead: Vec<Identity>,
+        ahead: Vec<Ahead>,
     },
 }
 
@@ -132,7 +132,7 @@ impl Aim {
             };
             let is_new_wait = wait.replace(now.wait) != Some(now.wait);
             let direct = now.sightings.iter().filter(|s| s.behind.is_none());
-            *ahead = direct.map(|s| s.session.identity).collect();
+            *ahead = direct.map(Ahead::of).collect();
             if now.for_us {
                 return Err(self.waits_for_us());
             }

@@ -81,13 +81,11 @@ impl Track {
     pub(super) fn goes_on_as(&self, sighting: &Sighting, granted: bool) -> bool {
         let (last, now) = (&self.session, &sighting.session);
         let is_hold = granted && self.hold != Hold::Queued;
-        let is_same_work = last.query_start == now.query_start
-            && last.progress.is_some()
-            && now.progress.is_some();
+        let is_same_statement = last.query_start.is_some() && last.query_start == now.query_start;
+        let is_work = last.progress.is_some() && now.progress.is_some();
         is_hold
             && (now.identity.is_outside_transaction()
-                || last.identity.is_outside_transaction() && last.query_start == now.query_start
-                || is_same_work)
+                || is_same_statement && (last.identity.is_outside_transaction() || is_work))
     }
 
     /// The class that the caller's own additions to a stored policy are held against.

@@ -8,7 +8,7 @@ use crate::pg::{catalog, process, wait};
 use crate::report;
 use crate::rules::Rules;
 use crate::session::Identity;
-use crate::survey::{self, Waiting};
+use crate::survey::{self, Sighting, Waiting};
 use std::time::{Duration, Instant};
 
 /// A session that waits for nothing for this long, in a transaction that goes on, waits no longer:
@@ -102,13 +102,38 @@ pub fn look_at_waiter(
     }
 }
 
+/// Somebody who stood in the way of a wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead {
+    who: Identity,
+    /// When the wait of one who is queued himself began: with his next, he is not ahead any more.
+    queued_since: Option<i64>,
+}
+
+impl Ahead {
+    pub fn of(sighting: &Sighting) -> Ahead {
+        let who = sighting.session.identity;
+        let pid = who.pid().filter(|_| !sighting.granted);
+        Ahead {
+            who,
+            queued_since: pid.and_then(process::waits_since),
+        }
+    }
+
+    /// Whether he holds the lock now, or is in the same wait for it as he was.
+    fn still_stands(self, now: &InWay) -> bool {
+        let since = now.who.pid().and_then(process::waits_since);
+        now.granted || since.is_some() && since == self.queued_since
+    }
+}
+
 /// Who of these, who stood in the way of a wait that is over now, stands in that way still, by the name
 /// that he had then: so that the wait cannot have ended with the lock. Copies the whole lock table: to be
 /// asked once, at the end.
-pub fn still_ahead(wait: Wait, ahead: &[Identity]) -> Vec<InWay> {
+pub fn still_ahead(wait: Wait, ahead: &[Ahead]) -> Vec<InWay> {
     // Each as he was then, and as he was seen last: a lock of the session outlives its transactions, and
     // VACUUM holds one through several of its own.
-    let mut known: Vec<(Identity, Identity)> = ahead.iter().map(|who| (*who, *who)).collect();
+    let mut known: Vec<(Ahead, Identity)> = ahead.iter().map(|then| (*then, then.who)).collect();
     let is_same = |now: Identity, last: Identity| {
         let is_outside = now.is_outside_transaction() || last.is_outside_transaction();
         now == last || is_outside && now.pid().is_some() && now.pid() == last.pid()
@@ -119,10 +144,16 @@ pub fn still_ahead(wait: Wait, ahead: &[Identity]) -> Vec<InWay> {
         let mut is_letting_go = true;
         let mut still: Vec<InWay> = vec![];
         for now in locks::everyone_in_way(|tag| (tag == wait.tag).then_some(wait.mode)) {
-            if let Some((then, last)) = known.iter_mut().find(|(_, last)| is_same(now.who, *last)) {
+            let of_now = |(then, last): &&mut (Ahead, Identity)| {
+                is_same(now.who, *last) && then.still_stands(&now)
+            };
+            if let Some((then, last)) = known.iter_mut().find(of_now) {
                 *last = now.who;
                 is_letting_go &= now.who.is_outside_transaction();
-                still.push(InWay { who: *then, ..now });
+                still.push(InWay {
+                    who: then.who,
+                    ..now
+                });
             }
         }
         if still.is_empty() || !is_letting_go || start.elapsed() >= SETTLED {

@@ -83,7 +83,11 @@ impl Watch {
                 .and_then(|_| track.through.or(sighting.behind));
             track.waits_for.clear();
             track.outside_since = match sighting.session.identity.is_outside_transaction() {
-                true => track.outside_since.or(Some(now)),
+                // Out of sight in between, it has been in another transaction.
+                true => track
+                    .outside_since
+                    .filter(|_| track.gone.is_none_or(|gone| gone == now))
+                    .or(Some(now)),
                 false => None,
             };
             if !track.is_told_from_before(sighting) {

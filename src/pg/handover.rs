@@ -373,6 +373,14 @@ impl Received {
             if header.layout != LAYOUT {
                 return None;
             }
+            if header.state.load(Ordering::Acquire) != GOING_ON {
+                // An earlier one has done the work, and failed in what comes after.
+                drop(Received {
+                    view,
+                    segment: handle,
+                });
+                return None;
+            }
             header.worker.store(pg_sys::MyLatch, Ordering::Release);
             let attempt = view.attempts() + 1;
             if header.is_pinned.swap(1, Ordering::AcqRel) == 0 {

@@ -12,7 +12,7 @@ use super::process;
 use crate::lock::{LockMode, LockTag, ModeSet};
 use crate::session::{Identity, VirtualTransaction};
 use pgrx::pg_sys;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A session or prepared transaction in the way of a lock on `tag`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +174,8 @@ struct Instance {
     pid: i32,
     leader: i32,
     transaction: VirtualTransaction,
+    /// It is one of the fast path, and so goes with its transaction.
+    is_fast_path: bool,
 }
 
 impl Instance {
@@ -186,7 +188,18 @@ impl Instance {
             pid: instance.pid,
             leader: instance.leaderPid,
             transaction: compat::transaction_of_instance(instance),
+            is_fast_path: instance.fastpath,
         }
+    }
+
+    /// Who it was whose entry it is, where that session has ended its transaction meanwhile, and may hold the
+    /// lock still.
+    fn who_moved(&self) -> Option<Identity> {
+        let may_hold = self.pid != 0 && self.leader == self.pid && !self.is_fast_path;
+        may_hold.then_some(Identity::Backend {
+            pid: self.pid,
+            transaction: self.transaction,
+        })
     }
 
     /// Whose entry it is; none if that session has ended its transaction meanwhile.
@@ -218,8 +231,9 @@ pub fn everyone_in_way(needed: impl Fn(LockTag) -> Option<LockMode>) -> Vec<InWa
     copied(needed).0
 }
 
-/// The same, and whether a prepared transaction is among the holders that is just being ended: it goes
-/// by no name any more, though it has its locks still (`FinishPreparedTransaction` in `twophase.c`).
+/// The same, and whether somebody is among the holders who was on the move while the table was copied, and has
+/// not let go: a session that is in another transaction by now, or a prepared one that is just being ended. That
+/// goes by no name any more, though it has its locks still (`FinishPreparedTransaction` in `twophase.c`).
 fn copied(needed: impl Fn(LockTag) -> Option<LockMode>) -> (Vec<InWay>, bool) {
     let mut instances = vec![];
     // SAFETY: the result is one allocation with an array of `nelements`, both in the current memory
@@ -239,10 +253,15 @@ fn copied(needed: impl Fn(LockTag) -> Option<LockMode>) -> (Vec<InWay>, bool) {
     let mut leaders: HashMap<(i32, i32, VirtualTransaction), Option<Identity>> = HashMap::new();
     let mut found: HashMap<(LockTag, Identity), (ModeSet, Option<LockMode>)> = HashMap::new();
     let mut order = vec![];
+    let mut moved: HashSet<Identity> = HashSet::new();
     let mut has_ending = false;
     for instance in instances.iter().filter(|i| i.pid != own && i.leader != own) {
         let key = (instance.pid, instance.leader, instance.transaction);
-        let Some(who) = *leaders.entry(key).or_insert_with(|| instance.who()) else {
+        let who = *leaders.entry(key).or_insert_with(|| {
+            let known = instance.who();
+            known.or_else(|| instance.who_moved().inspect(|who| _ = moved.insert(*who)))
+        });
+        let Some(who) = who else {
             let stands = |mode: LockMode| instance.held.intersects(mode.conflicts());
             has_ending |= instance.pid == 0 && needed(instance.tag).is_some_and(stands);
             continue;
@@ -271,12 +290,18 @@ fn copied(needed: impl Fn(LockTag) -> Option<LockMode>) -> (Vec<InWay>, bool) {
                 (false, Some(awaited)) if against.contains(awaited) => (awaited, false),
                 _ => return None,
             };
-            Some(InWay {
+            let found = InWay {
                 tag,
                 who,
                 mode,
                 granted,
-            })
+            };
+            if !moved.contains(&who) {
+                return Some(found);
+            }
+            let held = held_on(found)?;
+            has_ending = true;
+            Some(held)
         })
         .collect();
     (found, has_ending)
@@ -296,8 +321,12 @@ pub fn is_being_let_go(needed: impl Fn(LockTag) -> Option<LockMode>) -> bool {
 /// has let go. Of the fast path nothing is known: no lock there outlives its transaction.
 pub fn held_on(found: InWay) -> Option<InWay> {
     let (who, held) = partition::held_by(found.who.pid()?, found.tag)?;
-    let is_hold = found.granted && held.contains(found.mode);
-    is_hold.then_some(InWay { who, ..found })
+    // Its transaction's own lock may have been the stronger one.
+    let mode = match held.contains(found.mode) {
+        true => found.mode,
+        false => held.strongest()?,
+    };
+    found.granted.then_some(InWay { who, mode, ..found })
 }
 
 /// What the process with that pid waits for, at a glance: should the wait end at this instant, it may

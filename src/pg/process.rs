@@ -127,6 +127,18 @@ pub fn waits(pid: i32) -> bool {
     }
 }
 
+/// Since when the process with that pid waits for a heavyweight lock, in microseconds; none while it does not,
+/// and in the first moments of a wait.
+pub fn waits_since(pid: i32) -> Option<i64> {
+    let proc = find(pid);
+    if proc.is_null() {
+        return None;
+    }
+    // SAFETY: in the array of processes; a plain integer there, written in one piece.
+    let since = unsafe { (&raw const (*proc).waitStart.value).read_volatile() };
+    i64::try_from(since).ok().filter(|since| *since != 0)
+}
+
 /// What the array of processes tells of a pid.
 pub fn facts(pid: i32) -> Option<ProcessFacts> {
     let proc = find(pid);
@@ -184,7 +196,8 @@ pub fn signal(pid: i32, transaction: VirtualTransaction, terminate: bool) -> Del
     // pg_signal_backend: a backend is the leader of its own (setsid in InitPostmasterChild).
     unsafe {
         let _held = lwlock::Shared::acquire(&raw mut (*proc).fpInfoLock);
-        let is_same = (*proc).pid == pid
+        let is_same = transaction.local != 0
+            && (*proc).pid == pid
             && compat::transaction_of(proc) == transaction
             && (*proc).fpLocalTransactionId == transaction.local;
         if is_same && libc::kill(-pid, signal) == 0 {

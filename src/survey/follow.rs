@@ -74,10 +74,15 @@ impl Followed {
     }
 }
 
-/// The chain over which one of these sessions waits, at any distance, for this one: see [`Chain::find`].
-pub fn chain_to_us(sessions: &[Identity]) -> Option<Chain> {
+/// The chain over which one of these sessions waits, at any distance, for this one, and through nobody among
+/// the `victims`: see [`Chain::find`].
+pub fn chain_to_us(sessions: &[Identity], victims: &HashSet<Identity>) -> Option<Chain> {
     let own = Some(process::own_pid());
-    Chain::find(sessions, |who| who.pid() == own, links_of)
+    let links = |who: Identity| match victims.contains(&who) {
+        true => vec![],
+        false => links_of(who),
+    };
+    Chain::find(sessions, |who| who.pid() == own, links)
 }
 
 /// Whether all of them still wait so: see [`Chain::persists`].

@@ -25,6 +25,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_holder_behind_the_request_of_one_who_waits_for_us_goes_on,
         sessions_that_go_from_one_transaction_to_the_next_are_none,
         a_backup_that_waits_for_us_is_preempted,
+        a_backup_that_waits_for_us_and_holds_up_a_holder_is_preempted,
         no_backup_is_preempted_for_a_holder_that_waits_for_us_as_well,
     ]
 }
@@ -276,6 +277,24 @@ fn a_backup_that_waits_for_us_is_preempted(world: &World) {
     scene.migration.run(&preempt(POLICY));
     assert!(before.elapsed() < AT_ONCE);
     assert!(wait.wait(SOON).is_err());
+    assert_eq!(scene.trail.victims(), [dump.pid()]);
+    let held = mode_held(&scene.database, scene.migration.pid(), "t");
+    assert_eq!(held.as_deref(), Some(LOCK));
+}
+
+/// The holder waits for us only through it.
+fn a_backup_that_waits_for_us_and_holds_up_a_holder_is_preempted(world: &World) {
+    let scene = Scene::new(world);
+    let dump = scene.database.session("pg_dump");
+    dump.run("BEGIN; SELECT FROM v LIMIT 1");
+    let wait = dump.spawn("LOCK TABLE u");
+    wait.wait_until_queued();
+    scene.holds("SELECT FROM t LIMIT 1");
+    let held_up = scene.application.spawn("LOCK TABLE v; COMMIT");
+    held_up.wait_until_queued();
+    scene.migration.run(&preempt(POLICY));
+    assert!(wait.wait(SOON).is_err());
+    held_up.rows(SOON);
     assert_eq!(scene.trail.victims(), [dump.pid()]);
     let held = mode_held(&scene.database, scene.migration.pid(), "t");
     assert_eq!(held.as_deref(), Some(LOCK));
