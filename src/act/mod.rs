@@ -292,7 +292,7 @@ impl Call<'_> {
             return Ok(Some(End::TimeUp));
         }
         if is_too_late(left, self.policy.timeout) {
-            acts.retain(|who, _| self.was_signalled(who));
+            acts.retain(|who, _| self.watch.was_signalled(who));
         }
         if !acts.is_empty() {
             let all_short = decisions.iter().all(|(_, decision)| decision.all_short);
@@ -346,12 +346,6 @@ impl Call<'_> {
             None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
-    }
-
-    /// Whether that one has been sent anything.
-    fn was_signalled(&self, who: &Identity) -> bool {
-        let others = self.watch.victims_with(std::iter::empty());
-        self.watch.victims_with(std::iter::once(who)) == others
     }
 
     /// Whether the stored policy, if it is one, is still lent, and for this target: the call may have

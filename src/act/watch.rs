@@ -400,13 +400,14 @@ impl Watch {
 
     /// How many sessions would have been signalled, were these signalled too.
     pub fn victims_with<'a>(&self, more: impl Iterator<Item = &'a Identity>) -> usize {
-        let was_signalled = |who: &Identity| {
-            self.by_identity
-                .get(who)
-                .is_some_and(|i| !self.tracks[*i].sent.is_empty())
-        };
         self.tracks.iter().filter(|t| !t.sent.is_empty()).count()
-            + more.filter(|who| !was_signalled(who)).count()
+            + more.filter(|who| !self.was_signalled(who)).count()
+    }
+
+    /// Whether that one has been sent anything.
+    pub fn was_signalled(&self, who: &Identity) -> bool {
+        let track = self.by_identity.get(who).map(|i| &self.tracks[*i]);
+        track.is_some_and(|track| !track.sent.is_empty())
     }
 
     pub fn session(&self, who: Identity) -> Option<&Session> {

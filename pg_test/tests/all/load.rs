@@ -36,13 +36,11 @@ fn calls_over_a_changing_schema_end_well_or_as_designed_and_leave_nothing(world:
     let segments = Segments::of(&cluster).unwrap();
     let mut played = crowd.play(&database).unwrap();
     // Somebody is in the way at times, but chance need not have it so in so few seconds.
-    let (holder, caller) = (database.session("web"), database.session("migration"));
-    holder.run("CREATE TABLE held (); BEGIN; SELECT FROM held");
-    let call =
-        r#"SELECT lockguard.preempt_maintenance('{"relations": ["held"], "timeout": "200ms"}')"#;
-    let outcome = caller.try_run(call);
-    played.tally.note(Kind::Preempt, call, &outcome);
-    drop((holder, caller));
+    for _ in 0..5 {
+        if played.tally.count(Kind::Preempt, "55P03") == 0 {
+            played.tally.add(crowd.play(&database).unwrap().tally);
+        }
+    }
     played.tally.add(application.stop().tally);
 
     println!(
