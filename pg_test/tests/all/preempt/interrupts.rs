@@ -12,7 +12,7 @@ use super::scene::{Backup, SOON, Trail, VERY_SLOWLY, is_alive, preempt, stays_tr
 use crate::world::{World, scenarios};
 
 /// How soon after the interrupt the call must have ended.
-const AT_ONCE: Duration = Duration::from_millis(400);
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![
