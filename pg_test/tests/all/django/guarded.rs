@@ -1,7 +1,7 @@
 //! Django's own operations in guard mode: nothing in the migrations, and an option of the connection.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libtest_mimic::Trial;
 use pg_test::process;
@@ -52,56 +52,35 @@ fn shop(world: &World) -> Shop {
     shop
 }
 
-/// How often a migration is tried whose time under the lock a busy processor, Django's own included, can
-/// stretch beyond any limit.
-const TRIES: usize = 3;
-
 fn every_operation_goes_through_behind_a_backup_and_the_application_hardly_notices(world: &World) {
     let shop = shop(world);
     let mut all = MIGRATIONS.to_vec();
     all.insert(2, HARMLESS);
-    let mut before = "0001";
     for migration in all {
-        let mut worst = vec![];
-        while worst
-            .last()
-            .is_none_or(|worst| *worst >= MAX_STALL + TOLERANCE)
-        {
-            assert!(worst.len() < TRIES, "{migration}: {worst:?}");
-            if !worst.is_empty() {
-                shop.run(&["migrate", "catalogue", before]).expect_success();
-            }
-            worst.push(worst_beside(&shop, migration));
-        }
-        before = migration;
+        let backup = Backup::start(&shop.database, 200_000);
+        let traffic = Traffic::start(&shop.database, 4, PAGE);
+        let start = Instant::now();
+        let mut migrate = shop.manage(&["migrate", "catalogue", migration]);
+        migrate.env(OPTIONS, "-c lockguard.policy=on");
+        let migrated = process::run(migrate).unwrap();
+        let took = start.elapsed();
+        let felt = traffic.end();
+        println!(
+            "{migration}: {} ms in all, {} statements of the application, the slowest {} ms",
+            took.as_millis(),
+            felt.statements,
+            felt.worst.as_millis()
+        );
+        let migrated = migrated.expect_success();
+        assert_eq!(felt.failures, 0, "{migration}");
+        assert!(felt.worst < MAX_STALL + TOLERANCE, "{migration}: {felt:?}");
+        assert_eq!(
+            backup.end().0.success(),
+            migration == HARMLESS,
+            "{migration}: {}",
+            migrated.stderr
+        );
     }
-}
-
-/// The slowest answer of the application while that migration goes through behind a backup.
-fn worst_beside(shop: &Shop, migration: &str) -> Duration {
-    let backup = Backup::start(&shop.database, 200_000);
-    let traffic = Traffic::start(&shop.database, 4, PAGE);
-    let start = Instant::now();
-    let mut migrate = shop.manage(&["migrate", "catalogue", migration]);
-    migrate.env(OPTIONS, "-c lockguard.policy=on");
-    let migrated = process::run(migrate).unwrap();
-    let took = start.elapsed();
-    let felt = traffic.end();
-    println!(
-        "{migration}: {} ms in all, {} statements of the application, the slowest {} ms",
-        took.as_millis(),
-        felt.statements,
-        felt.worst.as_millis()
-    );
-    let migrated = migrated.expect_success();
-    assert_eq!(felt.failures, 0, "{migration}");
-    assert_eq!(
-        backup.end().0.success(),
-        migration == HARMLESS,
-        "{migration}: {}",
-        migrated.stderr
-    );
-    felt.worst
 }
 
 fn without_the_option_they_wait_for_the_backup(world: &World) {
