@@ -59,7 +59,10 @@ fn a_killed_victim_takes_the_server_along_and_the_log_line_stays(world: &World) 
         call.release();
         call.caller.wait();
         play.wait_for_restart();
-        assert_eq!(play.trail.victims(), [call.victim.pid], "{moment:?}");
+        // Until the postmaster knows, the dead one is in the way still, and may be tried again.
+        let mut victims = play.trail.victims();
+        victims.dedup();
+        assert_eq!(victims, [call.victim.pid], "{moment:?}");
         println!("killed {moment:?}");
         play.is_healthy(false);
     }
