@@ -15,6 +15,9 @@
 //! The first two concern the cancels and terminations that one backend sends to another, by lockguard or by
 //! `pg_cancel_backend` and `pg_terminate_backend`, and no other signal. lockguard has the victim's `fpInfoLock`
 //! meanwhile: whoever needs that waits too, and does not answer to a cancel.
+//!
+//! Another library (`interposer/malloc.rs`) gives a server memory that is never twice the same before it is
+//! written to: see [`start_on_dirty_memory`].
 
 use std::ffi::OsString;
 use std::fs;
@@ -65,9 +68,8 @@ impl Moment {
 impl Interposer {
     /// Compiles the library for servers of that installation. Nothing is late yet.
     pub fn new(installation: &Installation) -> Result<Interposer, Failure> {
-        let compiled = compile()?;
         Ok(Interposer {
-            library: installation.copy_in(&compiled)?,
+            library: installation.copy_in(&compile("kill")?)?,
             folder: installation.new_folder("kill")?,
         })
     }
@@ -145,11 +147,21 @@ fn remove(file: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Starts a server, as [`Cluster::start`] does, in which what nobody wrote differs each time that it is read: what
+/// is right there does not depend on it.
+pub fn start_on_dirty_memory(
+    installation: &Installation,
+    settings: &[(&str, &str)],
+) -> Result<Cluster, Failure> {
+    let library = installation.copy_in(&compile("malloc")?)?;
+    Cluster::start_with(installation, settings, &[("LD_PRELOAD", &library)])
+}
+
 /// Takes half a second, and so is done anew each time.
-fn compile() -> Result<PathBuf, Failure> {
+fn compile(name: &str) -> Result<PathBuf, Failure> {
     let _alone = workspace::lock()?;
-    let source = workspace::root().join("pg_test/src/interposer/kill.rs");
-    let library = workspace::scratch()?.join("libkill.so");
+    let source = workspace::root().join(format!("pg_test/src/interposer/{name}.rs"));
+    let library = workspace::scratch()?.join(format!("lib{name}.so"));
     let mut rustc = Command::new(rustc());
     rustc
         .args(["--edition", "2024", "--crate-type", "cdylib"])

@@ -169,8 +169,6 @@ struct Instance {
     tag: LockTag,
     held: ModeSet,
     awaited: Option<LockMode>,
-    /// When the wait began, in microseconds; zero in its first moments.
-    since: i64,
     pid: i32,
     leader: i32,
     transaction: VirtualTransaction,
@@ -179,12 +177,12 @@ struct Instance {
 }
 
 impl Instance {
+    /// What all who fill such an entry write: `GetBlockerStatusData` leaves `waitStart` as it found it (15 to 18).
     fn of(instance: &pg_sys::LockInstanceData) -> Instance {
         Instance {
             tag: from_server(&instance.locktag),
             held: ModeSet::from_mask(instance.holdMask),
             awaited: LockMode::from_number(instance.waitLockMode),
-            since: instance.waitStart,
             pid: instance.pid,
             leader: instance.leaderPid,
             transaction: compat::transaction_of_instance(instance),
@@ -354,8 +352,9 @@ pub struct Blocked {
     /// Who waits; none if that transaction has ended meanwhile.
     pub who: Option<Identity>,
     pub wait: Wait,
-    /// When it began to wait, in microseconds, which tells this wait from its next one. Zero in the first moments.
-    pub since: i64,
+    /// When it began to wait, in microseconds, which tells this wait from its next one (see
+    /// [`process::waits_since`]).
+    pub since: Option<i64>,
     pub ahead: Vec<InWay>,
 }
 
@@ -437,7 +436,9 @@ fn wait_of(waiter: i32, instances: &[Instance], ahead: &[i32]) -> Option<Blocked
     Some(Blocked {
         who: own.who(),
         wait,
-        since: own.since,
+        // Read after the copy: should that wait have ended meanwhile, another start goes with its lock, which no
+        // second look finds again.
+        since: process::waits_since(waiter),
         ahead: found,
     })
 }

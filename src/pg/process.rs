@@ -129,14 +129,24 @@ pub fn waits(pid: i32) -> bool {
 
 /// Since when the process with that pid waits for a heavyweight lock, in microseconds; none while it does not,
 /// and in the first moments of a wait.
+///
+/// A wait that a timeout or a cancel ends leaves its start behind (`ProcWakeup` in `proc.c` alone takes it back),
+/// so that a process which has then come to wait again shows that one until it writes its own: a few microseconds.
 pub fn waits_since(pid: i32) -> Option<i64> {
     let proc = find(pid);
     if proc.is_null() {
         return None;
     }
-    // SAFETY: in the array of processes; a plain integer there, written in one piece.
-    let since = unsafe { (&raw const (*proc).waitStart.value).read_volatile() };
-    i64::try_from(since).ok().filter(|since| *since != 0)
+    // SAFETY: in the array of processes; a pointer that is only compared, and a plain integer, written in one piece.
+    let (waits, since) = unsafe {
+        (
+            !(&raw const (*proc).waitLock).read_volatile().is_null(),
+            (&raw const (*proc).waitStart.value).read_volatile(),
+        )
+    };
+    i64::try_from(since)
+        .ok()
+        .filter(|since| waits && *since != 0)
 }
 
 /// What the array of processes tells of a pid.

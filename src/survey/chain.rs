@@ -15,8 +15,8 @@ use std::collections::{HashMap, VecDeque};
 pub struct Link {
     pub waiter: Identity,
     pub wait: Wait,
-    /// When that wait began, so that it is not taken for the next one on the same lock.
-    pub since: i64,
+    /// When that wait began, so that it is not taken for the next one on the same lock; none in its first moments.
+    pub since: Option<i64>,
     pub ahead: Identity,
     /// The one ahead holds the lock (a hard block), rather than being queued for it (a soft block).
     pub granted: bool,
@@ -75,9 +75,11 @@ impl Chain {
         self.0.iter().all(|link| link.granted)
     }
 
-    /// Whether every link is there still, each in the same wait.
+    /// Whether every link is there still, each in the same wait. A wait of which it is not known when it began may
+    /// be another by now.
     pub fn persists(&self, mut links: impl FnMut(Identity) -> Vec<Link>) -> bool {
-        self.0.iter().all(|link| links(link.waiter).contains(link))
+        let is_there = |link: &Link| link.since.is_some() && links(link.waiter).contains(link);
+        self.0.iter().all(is_there)
     }
 }
 
@@ -105,7 +107,7 @@ mod tests {
                 tag: LockTag::relation(1, 20_000),
                 mode: LockMode::AccessShare,
             },
-            since,
+            since: Some(since),
             ahead: session(ahead.0, ahead.1),
             granted,
         }
@@ -204,6 +206,12 @@ mod tests {
         ] {
             assert!(!chain.persists(of(&[all[0], changed])), "{why}");
         }
+        let unknown = all.map(|link| Link {
+            since: None,
+            ..link
+        });
+        let just_begun = find((2, 7), &unknown).unwrap();
+        assert!(!just_begun.persists(of(&unknown)), "no start is known");
         assert!(!chain.persists(of(&all[..1])), "it waits no longer");
         assert!(!chain.persists(of(&all[1..])), "the first waits no longer");
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use pg_test::{Database, Running, Session, wait_until};
+use pg_test::{Cluster, Database, Running, Session, interposer, wait_until};
 
 use super::LOCK;
 use super::oracle::{Oracle, mode_held};
@@ -27,6 +27,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_backup_that_waits_for_us_is_preempted,
         a_backup_that_waits_for_us_and_holds_up_a_holder_is_preempted,
         no_backup_is_preempted_for_a_holder_that_waits_for_us_as_well,
+        a_deadlock_is_seen_whatever_memory_contained_before,
     ]
 }
 
@@ -46,7 +47,11 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// Tables t and u, and a migration that holds a row of u, and u.
     fn new(world: &World) -> Scene<'_> {
-        let database = world.database();
+        Scene::on(world.cluster())
+    }
+
+    fn on(cluster: &Cluster) -> Scene<'_> {
+        let database = cluster.create_database().unwrap();
         for name in ["t", "u", "v"] {
             table(&database, name, 10);
         }
@@ -54,7 +59,7 @@ impl Scene<'_> {
         migration.run("BEGIN; UPDATE u SET t = 'ours' WHERE i = 1");
         let application = database.session("web");
         Scene {
-            trail: Trail::from_now(world.cluster()),
+            trail: Trail::from_now(cluster),
             migration,
             application,
             database,
@@ -313,4 +318,14 @@ fn no_backup_is_preempted_for_a_holder_that_waits_for_us_as_well(world: &World) 
     assert_eq!(error.code().code(), "40P01", "{error:?}");
     scene.trail.has_no_victim();
     assert!(dumps.iter().all(Holder::goes_on));
+}
+
+/// Two looks see the same wait, though `GetBlockerStatusData` does not write when it began.
+fn a_deadlock_is_seen_whatever_memory_contained_before(world: &World) {
+    let cluster = interposer::start_on_dirty_memory(world.installation(), &[]).unwrap();
+    let scene = Scene::on(&cluster);
+    scene.holds("SELECT FROM t LIMIT 1");
+    let wait = scene.application.spawn("LOCK TABLE u; COMMIT");
+    wait.wait_until_queued();
+    scene.ends_in_a_deadlock(POLICY, wait);
 }
