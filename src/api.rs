@@ -215,6 +215,7 @@ fn guard(call: pg_sys::FunctionCallInfo) {
 }
 
 fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
+    act::guard::is_called_by_its_trigger(call)?;
     // Off is what it is for most: nothing else is looked at then.
     if settings::is_empty() || !act::guard::applies() {
         return Ok(());
@@ -230,10 +231,7 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
     };
     match event::ddl(call) {
         Some(ddl) => act::guard::before(ddl, &standing),
-        None => Err(Error::NotAllowed {
-            message: "lockguard.guard() can only be called as an event trigger".into(),
-            hint: "It comes with the extension, as the event trigger lockguard.".into(),
-        }),
+        None => Ok(()),
     }
 }
 

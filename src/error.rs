@@ -43,6 +43,9 @@ pub enum Error {
     /// What this role, or nobody, may do.
     #[error("{message}")]
     NotAllowed { message: String, hint: String },
+    /// An event trigger's function that is called otherwise than its own event trigger calls it.
+    #[error("{message}")]
+    NotItsTrigger { message: String, hint: String },
     /// What cannot be done on a standby.
     #[error("{message}")]
     InRecovery { message: String, hint: String },
@@ -104,6 +107,9 @@ impl Error {
             Error::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Error::UnknownRelation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
             Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::NotItsTrigger { .. } => {
+                PgSqlErrorCode::ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED
+            }
             Error::InRecovery { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::NotFree { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
             Error::Deadlock { .. } => PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
@@ -122,6 +128,7 @@ impl Error {
             | Error::Null(_)
             | Error::UnknownObject { .. }
             | Error::NotAllowed { .. }
+            | Error::NotItsTrigger { .. }
             | Error::InRecovery { .. }
             | Error::Server(_) => None,
         }
@@ -141,6 +148,7 @@ impl Error {
             Error::Argument { hint, .. } | Error::UnknownObject { hint, .. } => hint.clone(),
             Error::UnknownRelation { hint, .. } => hint.clone(),
             Error::NotAllowed { hint, .. }
+            | Error::NotItsTrigger { hint, .. }
             | Error::InRecovery { hint, .. }
             | Error::NotFree { hint, .. }
             | Error::Deadlock { hint, .. } => Some(hint.clone()),

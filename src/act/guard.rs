@@ -3,14 +3,38 @@
 use super::owned::is_own;
 use super::statement::Statement;
 use super::target::Aim;
-use super::{Manner, carry_out};
+use super::{Manner, carry_out, told};
 use crate::ddl;
 use crate::error::Error;
 use crate::needs;
-use crate::pg::event::Ddl;
+use crate::pg::event::{self, Ddl};
 use crate::pg::roles::{self, OnlyWith};
 use crate::pg::{catalog, extension};
 use crate::settings::{self, Standing};
+use pgrx::pg_sys;
+
+/// That the function was called before a DDL statement, as its event trigger does. Other events come when
+/// it is too late, or have no statement.
+///
+/// # Errors
+/// 39P03 where it was not.
+pub fn is_called_by_its_trigger(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
+    let (message, hint) = match event::called(call) {
+        event::Called::BeforeDdl => return Ok(()),
+        event::Called::OnOther(event) => (
+            format!("lockguard.guard() is for event triggers on ddl_command_start, not on {event}"),
+            "The extension brings its own event trigger, zzz_lockguard. Drop the other.",
+        ),
+        event::Called::Otherwise => (
+            "lockguard.guard() can only be called as an event trigger".into(),
+            "It comes with the extension, as the event trigger zzz_lockguard.",
+        ),
+    };
+    Err(Error::NotItsTrigger {
+        message,
+        hint: hint.into(),
+    })
+}
 
 /// Whether DDL is guarded here at all: not that of an extension's script, whose author has not reckoned
 /// with it, nor where an upgrade of the server makes the catalogs anew.
@@ -40,10 +64,11 @@ pub fn before(ddl: Ddl, standing: &Standing) -> Result<(), Error> {
         }
         planned
     };
-    let statement = Statement::new(tag, Box::new(read))?;
+    let statement = Statement::new(tag.clone(), Box::new(read))?;
     if statement.plan().is_empty() {
         return Ok(());
     }
+    told::of_later_triggers(&tag);
     // Whether these may use a stored policy was asked when it was found.
     let _rights = OnlyWith::roles(&who_has_set_it()?);
     carry_out(

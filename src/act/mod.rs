@@ -13,6 +13,7 @@ mod signal;
 mod statement;
 mod take;
 mod target;
+mod told;
 mod track;
 mod waiter;
 mod watch;

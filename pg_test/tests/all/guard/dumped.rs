@@ -56,7 +56,7 @@ fn a_dump_is_restored_in_guard_mode_and_out_of_it(world: &World) {
         let count = session.run("SELECT count(*) FROM events");
         assert_eq!(count.value(), Some("100"));
         let triggers = session.run("SELECT evtname FROM pg_event_trigger");
-        assert_eq!(triggers.value(), Some("lockguard"));
+        assert_eq!(triggers.value(), Some("zzz_lockguard"));
     }
 }
 

@@ -4,6 +4,7 @@ mod dumped;
 mod rights;
 mod setting;
 mod statements;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     [
         setting::trials,
         statements::trials,
+        triggers::trials,
         rights::trials,
         dumped::trials,
     ]

@@ -445,7 +445,7 @@ const MATRIX: [(&str, [&str; 6]); 32] = {
             "CREATE EVENT TRIGGER mine ON ddl_command_start EXECUTE FUNCTION lockguard.guard()",
             NONE,
         ),
-        ("ALTER EVENT TRIGGER lockguard DISABLE", NONE),
+        ("ALTER EVENT TRIGGER zzz_lockguard DISABLE", NONE),
         ("DROP EXTENSION lockguard", NONE),
         (
             "SELECT FROM lockguard.locks_of('DROP TABLE private.t')",
