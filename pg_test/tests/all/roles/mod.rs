@@ -1,6 +1,7 @@
 //! Roles: who may signal whom, what stays hidden from whom, and what an ordinary role may do at all.
 
 mod attacks;
+mod defaults;
 mod extension;
 mod matrix;
 mod reviewed;
@@ -24,6 +25,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         secrecy::trials,
         extension::trials,
         attacks::trials,
+        defaults::trials,
         reviewed::trials,
     ]
     .into_iter()

@@ -44,7 +44,7 @@ fn rows() -> Vec<Vec<String>> {
 }
 
 /// What the first column calls an object, and its grants.
-fn reviewed() -> BTreeMap<String, String> {
+pub fn reviewed() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for row in rows() {
         assert_eq!(row.len(), 6, "six columns: {row:?}");
@@ -56,7 +56,7 @@ fn reviewed() -> BTreeMap<String, String> {
 
 /// The members of the extension and its settings, each with what it grants to whom beside its owner. What
 /// is no object of a catalog, the channel and the worker, is found in the source.
-fn existing(stage: &Stage) -> BTreeMap<String, String> {
+pub fn existing(stage: &Stage) -> BTreeMap<String, String> {
     let rows = stage.admin.run(
         "WITH member AS ( \
              SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) AS name, \
@@ -77,6 +77,11 @@ fn existing(stage: &Stage) -> BTreeMap<String, String> {
                     string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type) AS what \
              FROM aclexplode(m.acl) a WHERE a.grantee <> m.owner GROUP BY a.grantee) a), 'nobody') AS grants \
          FROM member m \
+         UNION ALL \
+         SELECT DISTINCT 'row types in lockguard', (SELECT coalesce(string_agg( \
+             CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END || ': ' || a.privilege_type, '; '), 'nobody') \
+             FROM aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a WHERE a.grantee <> t.typowner) \
+         FROM pg_type t WHERE t.typnamespace = 'lockguard'::regnamespace \
          UNION ALL \
          SELECT 'setting ' || s.name, CASE s.context WHEN 'user' THEN 'PUBLIC: SET' ELSE s.context END \
          FROM pg_settings s WHERE s.name LIKE 'lockguard.%'",
@@ -99,6 +104,21 @@ fn existing(stage: &Stage) -> BTreeMap<String, String> {
         }
     }
     found
+}
+
+/// What the script that creates the extension checks at its end, object by object.
+pub fn granted_by_script() -> BTreeMap<String, String> {
+    let script = std::fs::read_to_string(repository().join("sql/grants.sql")).unwrap();
+    let (_, list) = script
+        .split_once("reviewed (object, granted) AS (VALUES")
+        .unwrap();
+    let (list, _) = list.split_once("existing (").unwrap();
+    let words: Vec<&str> = list.split('\'').skip(1).step_by(2).collect();
+    let pairs = words.chunks_exact(2);
+    assert!(pairs.remainder().is_empty(), "{words:?}");
+    pairs
+        .map(|pair| (pair[0].to_owned(), pair[1].to_owned()))
+        .collect()
 }
 
 fn every_object_of_the_extension_is_reviewed(world: &World) {
