@@ -230,7 +230,10 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
         return Ok(());
     };
     match event::ddl(call) {
-        Some(ddl) => act::guard::before(ddl, &standing),
+        Some(ddl) => {
+            act::told::of_later_triggers(&ddl.tag);
+            act::guard::before(ddl, &standing)
+        }
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use super::owned::is_own;
 use super::statement::Statement;
 use super::target::Aim;
-use super::{Manner, carry_out, told};
+use super::{Manner, carry_out};
 use crate::ddl;
 use crate::error::Error;
 use crate::needs;
@@ -64,11 +64,10 @@ pub fn before(ddl: Ddl, standing: &Standing) -> Result<(), Error> {
         }
         planned
     };
-    let statement = Statement::new(tag.clone(), Box::new(read))?;
+    let statement = Statement::new(tag, Box::new(read))?;
     if statement.plan().is_empty() {
         return Ok(());
     }
-    told::of_later_triggers(&tag);
     // Whether these may use a stored policy was asked when it was found.
     let _rights = OnlyWith::roles(&who_has_set_it()?);
     carry_out(

@@ -13,7 +13,7 @@ mod signal;
 mod statement;
 mod take;
 mod target;
-mod told;
+pub mod told;
 mod track;
 mod waiter;
 mod watch;
