@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs::{self, Effect};
 use crate::pg::datum::{self, Name, Text};
-use crate::pg::{activity, event, extension, interval, locks, roles, transaction, wait};
+use crate::pg::principals::Principals;
+use crate::pg::{activity, event, extension, interval, locks, transaction, wait};
 use crate::policy::{self, Problem};
 use crate::report::{self, Row};
 use crate::rules::Rules;
@@ -64,7 +65,6 @@ fn blockers_of(
         name!(query, Option<Text>),
     ),
 > {
-    roles::with_own_rights_alone();
     let relations =
         relations.map(|array| array.iter().map(|oid| oid.map(|o| o.to_u32())).collect());
     // A session may stand in the way of thousands of relations.
@@ -121,7 +121,11 @@ fn blockers(relations: Option<Vec<Option<u32>>>, mode: &str) -> Result<Vec<Sight
         .into_iter()
         .map(|relation| Need { relation, mode })
         .collect();
-    survey::in_way(Way::Needs(&needs), &Rules::default())
+    survey::in_way(
+        Way::Needs(&needs),
+        &Rules::default(),
+        &Principals::of_look(),
+    )
 }
 
 /// `lockguard.locks_of(statement text)`
@@ -194,18 +198,18 @@ fn preempt_maintenance(
 }
 
 fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result<Vec<Row>, Error> {
-    roles::with_own_rights_alone();
     let document = datum::jsonb_text(&policy.ok_or(Error::Null("policy"))?);
     let document = serde_json::from_str(&document)
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
+    let principals = Principals::of_call();
     let stored = match policy::stored_name(&document)? {
-        Some(name) => Some(stored::for_use(name, &[roles::current_id()])?),
+        Some(name) => Some(stored::for_use(name, principals.own())?),
         None => None,
     };
     let base = stored.as_ref().map(|stored| &stored.policy);
     let request = policy::parse(&document, base, &interval::read, wait::deadlock_timeout())?;
     let keeps_locks = transaction::outlives_statement(call);
-    act::preempt(&request, stored.as_ref(), keeps_locks)
+    act::preempt(&request, stored.as_ref(), principals, keeps_locks)
 }
 
 /// `lockguard.guard()`, the event trigger.
@@ -220,19 +224,14 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
     if settings::is_empty() || !act::guard::applies() {
         return Ok(());
     }
-    roles::with_own_rights_alone();
-    let users = || {
-        let mut users = act::guard::who_has_set_it()?;
-        users.push(roles::current_id());
-        Ok(users)
-    };
-    let Some(standing) = settings::policy(users)? else {
+    let principals = settings::principals();
+    let Some(standing) = settings::policy(principals.own())? else {
         return Ok(());
     };
     match event::ddl(call) {
         Some(ddl) => {
             act::told::of_later_triggers(&ddl.tag);
-            act::guard::before(ddl, &standing)
+            act::guard::before(ddl, &standing, principals)
         }
         None => Ok(()),
     }

@@ -10,7 +10,7 @@
 //! Who is in the way is found by `survey`; signals are sent, and waited for, by `act`.
 
 use crate::policy::{Given, Policy, Signal, Verdict};
-use crate::session::{Class, Process, Session};
+use crate::session::{Class, Process, Rights, Session};
 use std::time::Duration;
 
 /// A session in the way, at one look.
@@ -49,8 +49,8 @@ pub struct Standing<'a> {
     /// The caller could queue for what it holds, and so have the server end it if it is an autovacuum
     /// worker.
     pub may_queue: bool,
-    /// The rights with which sessions are signalled are lent for what it holds.
-    pub is_lent: bool,
+    /// What counts where it stands.
+    pub rights: Rights,
     /// How long ago this call first signalled another session of the same job (see [`are_kin`]).
     pub kin_sent: Option<Duration>,
 }
@@ -307,16 +307,15 @@ pub fn own_stance(standing: &Standing<'_>, policy: &Policy) -> Stance {
         session,
         class: standing.class,
         age: standing.age,
-        rights: session.rights,
+        rights: standing.rights,
     };
     let to_caller = Given {
         class: standing.class_to_caller,
         rights: session.rights.of_caller_alone(),
         ..given
     };
-    let may_signal = session.rights.signal && standing.is_lent;
+    let may_signal = standing.rights.signal;
     let yields = !may_signal
-        && standing.is_lent
         && standing.may_queue
         && session.process == Process::AutovacuumWorker
         && !session.anti_wraparound;

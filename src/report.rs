@@ -259,13 +259,18 @@ pub fn why_there(
     (Outcome::InTheWay, reason)
 }
 
-/// Why a session is not preempted through a stored policy of that owner's.
-pub fn not_lent(session: &Session, lender: &str) -> (Outcome, String) {
-    let reason = match session.rights.signal {
-        true => {
+/// Why a session is not preempted through a stored policy of that owner's. `by_snapshot`: it is in the way by
+/// its snapshot, and holds nothing that matters.
+pub fn not_lent(session: &Session, lender: &str, by_snapshot: bool) -> (Outcome, String) {
+    let reason = match (session.rights.signal, by_snapshot) {
+        (true, true) => {
+            "the stored policy is not lent for who is in the way by a snapshot alone, and this role may not signal it"
+                .into()
+        }
+        (true, false) => {
             "the stored policy is not lent for what it holds, which this role does not own".into()
         }
-        false => format!("the owner of the stored policy, {lender}, may not signal it"),
+        (false, _) => format!("the owner of the stored policy, {lender}, may not signal it"),
     };
     (Outcome::NotPermitted, reason)
 }
@@ -381,6 +386,7 @@ mod tests {
             see: false,
             judge: false,
             signal: false,
+            own_signal: false,
         };
         assert_eq!(name(&session, HIDDEN), "pid 7 (\"web\")");
         assert_eq!(visible_query(&session).as_deref(), Some(HIDDEN_QUERY));

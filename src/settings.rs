@@ -3,15 +3,19 @@
 //! invalid one then, and drop it.
 
 use crate::error::Error;
-use crate::pg::{extension, interval, source, text, wait};
+use crate::pg::principals::Principals;
+use crate::pg::{extension, interval, text, wait};
 use crate::policy::{self, Policy, Problem};
 use crate::stored::{self, Stored};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use serde_json::json;
 use std::cell::RefCell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use std::time::Duration;
+
+/// The setting of guard mode.
+const NAME: &CStr = c"lockguard.policy";
 
 static POLICY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
@@ -32,7 +36,7 @@ thread_local! {
 /// Makes the settings known to the server. Called once, when the library is loaded.
 pub fn define() {
     GucRegistry::define_string_guc(
-        c"lockguard.policy",
+        NAME,
         c"Clears the way for each DDL statement of the session and takes its locks, under this policy.",
         c"\"on\" for the default policy, the name of a stored policy, a policy as a JSON object without a target, \"off\" or empty for none.",
         &POLICY,
@@ -47,14 +51,9 @@ pub fn is_empty() -> bool {
     POLICY.get().is_none_or(|value| value.is_empty())
 }
 
-/// Whether the policy of guard mode comes from ALTER DATABASE … SET.
-///
-/// # Errors
-/// Those of asking the server.
-pub fn is_set_for_database() -> Result<bool, Error> {
-    let source = source::of_setting("lockguard.policy");
-    let source = source.map_err(|error| Error::Server(error.to_string()))?;
-    Ok(source.as_deref() == Some("database"))
+/// On whose behalf guard mode does what it does: that of who has set its policy as well.
+pub fn principals() -> Principals {
+    Principals::of_setting(NAME)
 }
 
 /// The policy of guard mode; none if that is off. `users`: who must be allowed to use a stored one.
@@ -62,7 +61,7 @@ pub fn is_set_for_database() -> Result<bool, Error> {
 /// # Errors
 /// 22023 for a value that is no policy; 42501 for a stored one that is not lent to these roles, or
 /// allows less.
-pub fn policy(users: impl Fn() -> Result<Vec<u32>, Error>) -> Result<Option<Rc<Standing>>, Error> {
+pub fn policy(users: &[u32]) -> Result<Option<Rc<Standing>>, Error> {
     let Some(value) = POLICY.get().filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -77,18 +76,14 @@ pub fn policy(users: impl Fn() -> Result<Vec<u32>, Error>) -> Result<Option<Rc<S
         return Ok(policy);
     }
     let standing = read(&text::of(&value), deadlock_timeout, users)?.map(Rc::new);
-    // What is stored may change, and so may who may use it.
+    // What is stored may change, and so may who may use it. What else a value means is the same whoever has set it.
     if standing.as_ref().is_none_or(|s| s.stored.is_none()) {
         LAST.set(Some((value, deadlock_timeout, standing.clone())));
     }
     Ok(standing)
 }
 
-fn read(
-    value: &str,
-    deadlock_timeout: Duration,
-    users: impl Fn() -> Result<Vec<u32>, Error>,
-) -> Result<Option<Standing>, Error> {
+fn read(value: &str, deadlock_timeout: Duration, users: &[u32]) -> Result<Option<Standing>, Error> {
     let value = value.trim();
     let document = match () {
         () if value.is_empty() || value.eq_ignore_ascii_case("off") => return Ok(None),
@@ -99,7 +94,7 @@ fn read(
         () => json!({ "policy": value }),
     };
     let stored = match policy::stored_name(&document).map_err(Error::Setting)? {
-        Some(name) => Some(stored::for_use(name, &users()?).map_err(|error| match error {
+        Some(name) => Some(stored::for_use(name, users).map_err(|error| match error {
             Error::UnknownObject { message, hint } => {
                 let choices = "Use \"on\", \"off\", the name of a stored policy, or a policy as a JSON object, such as {\"timeout\": \"1 min\"}.";
                 let hint = hint.map_or(String::new(), |hint| format!("{hint} "));

@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::lock::{LockMode, LockTag, Need, RelationId};
 use crate::pg::locks::{self, InWay, Wait};
+use crate::pg::principals::Principals;
 use crate::pg::{activity, catalog, process, snapshots, wait};
 use crate::rules::Rules;
 use crate::session::{Identity, Judgement, Session, judge};
@@ -66,18 +67,30 @@ pub struct Waiting {
 }
 
 /// Who is in the way of these locks: in the order of the needs, holders before the queue.
-pub fn in_way(way: Way<'_>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
-    described(Followed::none(found_in(way)), rules)
+pub fn in_way(
+    way: Way<'_>,
+    rules: &Rules,
+    principals: &Principals,
+) -> Result<Vec<Sighting>, Error> {
+    described(Followed::none(found_in(way)), rules, principals)
 }
 
 /// The same, and those whom these wait for themselves, at any distance.
-pub fn in_way_and_behind(way: Way<'_>, rules: &Rules) -> Result<Vec<Sighting>, Error> {
-    described(Followed::all(found_in(way)), rules)
+pub fn in_way_and_behind(
+    way: Way<'_>,
+    rules: &Rules,
+    principals: &Principals,
+) -> Result<Vec<Sighting>, Error> {
+    described(Followed::all(found_in(way)), rules, principals)
 }
 
 /// What a server process waits for and who stands in its way, those included whom these wait for in
 /// turn; none while it does not wait.
-pub fn in_way_of(pid: i32, rules: &Rules) -> Result<Option<Waiting>, Error> {
+pub fn in_way_of(
+    pid: i32,
+    rules: &Rules,
+    principals: &Principals,
+) -> Result<Option<Waiting>, Error> {
     let Some((wait, mut found)) = locks::in_way_of(pid) else {
         return Ok(None);
     };
@@ -86,7 +99,7 @@ pub fn in_way_of(pid: i32, rules: &Rules) -> Result<Option<Waiting>, Error> {
     found.retain(|f| f.who.pid() != own);
     Ok(Some(Waiting {
         wait,
-        sightings: described(Followed::all(found), rules)?,
+        sightings: described(Followed::all(found), rules, principals)?,
         for_us,
     }))
 }
@@ -147,9 +160,13 @@ fn is_user_relation(tag: LockTag) -> bool {
 }
 
 /// Those of them whose transactions go on.
-pub fn still_there(mut identities: Vec<Identity>) -> Result<Vec<Identity>, Error> {
+pub fn still_there(
+    mut identities: Vec<Identity>,
+    principals: &Principals,
+) -> Result<Vec<Identity>, Error> {
     // Prepared ones are found only if they are still there, processes whatever they do now.
-    let sessions = activity::sessions(&identities).map_err(|e| Error::Server(e.to_string()))?;
+    let sessions = activity::sessions(&identities, principals);
+    let sessions = sessions.map_err(|e| Error::Server(e.to_string()))?;
     let goes_on = |who: &Identity| !who.is_outside_transaction() && is_current(*who);
     identities.retain(|who| sessions.contains_key(who) && goes_on(who));
     Ok(identities)
@@ -174,7 +191,11 @@ const FOLLOWED_ON: usize = 5;
 type Known = HashMap<Identity, (Rc<Session>, Judgement)>;
 
 /// Fills in what is known of the sessions, and leaves out those that have gone meanwhile.
-fn described(followed: Followed, rules: &Rules) -> Result<Vec<Sighting>, Error> {
+fn described(
+    followed: Followed,
+    rules: &Rules,
+    principals: &Principals,
+) -> Result<Vec<Sighting>, Error> {
     let Followed {
         mut found,
         waiting_for_us,
@@ -184,7 +205,7 @@ fn described(followed: Followed, rules: &Rules) -> Result<Vec<Sighting>, Error> 
     }
     let mut known = Known::new();
     for _ in 0..FOLLOWED_ON {
-        describe(&found, &mut known, rules)?;
+        describe(&found, &mut known, rules, principals)?;
         if !follow_on(&mut found, &known) {
             break;
         }
@@ -225,6 +246,7 @@ fn describe(
     found: &[(InWay, Option<Identity>)],
     known: &mut Known,
     rules: &Rules,
+    principals: &Principals,
 ) -> Result<(), Error> {
     let identities = found.iter().map(|(f, _)| f.who);
     let identities: HashSet<Identity> = identities.filter(|who| !known.contains_key(who)).collect();
@@ -232,7 +254,8 @@ fn describe(
     if identities.is_empty() {
         return Ok(());
     }
-    let sessions = activity::sessions(&identities).map_err(|e| Error::Server(e.to_string()))?;
+    let sessions = activity::sessions(&identities, principals);
+    let sessions = sessions.map_err(|e| Error::Server(e.to_string()))?;
     let rules = rules.get()?;
     for (who, session) in sessions {
         // What was read may belong to the session's next transaction.

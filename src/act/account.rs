@@ -118,7 +118,7 @@ impl Watch {
             }
             (None, act) => match (&self.lender, track.stance) {
                 (Some(lender), Stance::NotPermitted) if act.is_none() => {
-                    report::not_lent(session, lender)
+                    report::not_lent(session, lender, track.is_waited_for_whole)
                 }
                 _ => report::why_there(session, track.stance, track.is_long, act),
             },
@@ -176,7 +176,9 @@ impl Watch {
             (Stance::Preempt(_), Some(allowed), _) => {
                 (Outcome::WouldWait, report::too_many(allowed))
             }
-            (Stance::NotPermitted, _, Some(lender)) => report::not_lent(&track.session, lender),
+            (Stance::NotPermitted, _, Some(lender)) => {
+                report::not_lent(&track.session, lender, track.is_waited_for_whole)
+            }
             _ => report::would(&track.session, stance, track.is_long, blocked_by),
         };
         let reason = format!("{reason}{}", self.chain(track));
@@ -272,8 +274,8 @@ impl Watch {
         }
         let advice = if has(Stance::NotPermitted) {
             "Call it as a member of the roles of these sessions, or of pg_signal_backend. Sessions of superusers, and \
-             autovacuum, only a superuser may signal. In guard mode the caller of a SECURITY DEFINER function must be \
-             allowed to as well, and so must the database's owner where lockguard.policy comes from ALTER DATABASE."
+             autovacuum, only a superuser may signal. Who calls a SECURITY DEFINER function must be allowed to as well \
+             as its owner, and so must in guard mode who has set lockguard.policy."
         } else if has(Stance::OutOfReach(Unreachable::IdleUnderCancel)) {
             "A session that is idle in transaction can only be terminated: use signal \"escalate\" or \
              \"terminate\"."

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 impl Call<'_> {
     pub(super) fn dry_run(&mut self) -> Result<Vec<Row>, Error> {
-        let sightings = match self.aim.look(&self.rules)? {
+        let sightings = match self.aim.look(&self.rules, &self.principals)? {
             Look::InWay { sightings, .. } => {
                 self.may_be_helped()?;
                 sightings

@@ -8,9 +8,9 @@ use crate::ddl;
 use crate::error::Error;
 use crate::needs;
 use crate::pg::event::{self, Ddl};
-use crate::pg::roles::{self, OnlyWith};
-use crate::pg::{catalog, extension};
-use crate::settings::{self, Standing};
+use crate::pg::principals::{self, Principals};
+use crate::pg::{catalog, extension, process, roles};
+use crate::settings::Standing;
 use pgrx::pg_sys;
 
 /// That the function was called before a DDL statement, as its event trigger does. Other events come when
@@ -37,18 +37,21 @@ pub fn is_called_by_its_trigger(call: pg_sys::FunctionCallInfo) -> Result<(), Er
 }
 
 /// Whether DDL is guarded here at all: not that of an extension's script, whose author has not reckoned
-/// with it, nor where an upgrade of the server makes the catalogs anew.
+/// with it, nor where an upgrade of the server makes the catalogs anew. Nor where nobody has asked for it: in what
+/// the server does by itself, and in code that somebody else's statement has brought about.
 pub fn applies() -> bool {
-    !extension::is_being_created_or_altered()
+    !process::works_for_the_server()
+        && !principals::is_security_restricted()
+        && !extension::is_being_created_or_altered()
         && !extension::is_upgrading_the_server()
         && !catalog::is_in_recovery()
 }
 
-/// Clears the way for the statement and takes its locks, as far as policy and rights go.
+/// Clears the way for the statement and takes its locks, as far as policy and rights go. `principals`: whose.
 ///
 /// # Errors
 /// As for [`preempt`](super::preempt).
-pub fn before(ddl: Ddl, standing: &Standing) -> Result<(), Error> {
+pub fn before(ddl: Ddl, standing: &Standing, principals: Principals) -> Result<(), Error> {
     let Ddl { tag, statement } = ddl;
     if !may_be_run(&statement) {
         // The server will say so, and nobody is to be preempted for that.
@@ -68,12 +71,11 @@ pub fn before(ddl: Ddl, standing: &Standing) -> Result<(), Error> {
     if statement.plan().is_empty() {
         return Ok(());
     }
-    // Whether these may use a stored policy was asked when it was found.
-    let _rights = OnlyWith::roles(&who_has_set_it()?);
     carry_out(
         Aim::Statement(statement.named_by_relation()),
         &standing.policy,
         stored,
+        principals,
         Manner::Guard,
     )
     .map(|_| ())
@@ -89,19 +91,4 @@ fn may_be_run(statement: &ddl::Statement) -> bool {
             true => roles::may_drop(relation),
             false => roles::owns(relation),
         })
-}
-
-/// Whose policy it is, beside the current role's: in a SECURITY DEFINER function that of whoever calls it; and that
-/// of the database's owner where he has set it for everybody in the database. Neither is to signal
-/// through it whom he could not signal himself.
-pub fn who_has_set_it() -> Result<Vec<u32>, Error> {
-    let mut roles = vec![roles::outer()];
-    // An owner who is a superuser needs no asking.
-    let owner = roles::owner_of_database().filter(|owner| !roles::is_superuser(*owner));
-    if let Some(owner) = owner.filter(|owner| !roles.contains(owner))
-        && settings::is_set_for_database()?
-    {
-        roles.push(owner);
-    }
-    Ok(roles)
 }

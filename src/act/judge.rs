@@ -1,7 +1,7 @@
 //! Having each way judged by itself: for the whole target, or with `"all"` for each relation.
 
 use super::target::Aim;
-use super::{Call, owned, watch};
+use super::{Call, watch};
 use crate::decide::{self, Decision, Stance, Standing, Step, decide, own_stance};
 use crate::lock::LockTag;
 use crate::session::{Class, Identity};
@@ -24,15 +24,10 @@ impl Call<'_> {
         for members in groups {
             let waits_for = watch::who_waits_for_whom(&members);
             let may_queue = |sighting: &Sighting| self.aim.may_queue_for(sighting);
-            // A stored policy is not lent for what others own, were it two steps away.
-            let is_lent = |sighting: &Sighting| {
-                self.stored.is_none()
-                    || sighting.behind.is_none()
-                    || sighting.relation.is_some_and(owned::is_own)
-            };
+            let warrant = |sighting: &Sighting| self.warrant(sighting);
             let mut standings = self
                 .watch
-                .standings(&members, &waits_for, may_queue, is_lent, left);
+                .standings(&members, &waits_for, may_queue, warrant, left);
             let look_again = standings
                 .iter_mut()
                 .filter_map(|standing| self.until_idle(standing))

@@ -25,7 +25,8 @@ use crate::error::Error;
 use crate::lock::Need;
 use crate::pg::locks::InWay;
 use crate::pg::memory::Scratch;
-use crate::pg::roles::{self, Lent};
+use crate::pg::principals::Principals;
+use crate::pg::roles;
 use crate::pg::shown::Shown;
 use crate::pg::wait;
 use crate::policy::{OnTimeout, Policy, Request};
@@ -61,6 +62,7 @@ const SOON: Duration = Duration::from_millis(1);
 pub fn preempt(
     request: &Request,
     stored: Option<&Stored>,
+    principals: Principals,
     keeps_locks: bool,
 ) -> Result<Vec<Row>, Error> {
     let aim = Aim::new(&request.target)?;
@@ -69,7 +71,7 @@ pub fn preempt(
         true => Manner::Call,
         false => Manner::CallByItself,
     };
-    carry_out(aim, &request.policy, stored, manner)
+    carry_out(aim, &request.policy, stored, principals, manner)
 }
 
 /// How it has come to be.
@@ -84,14 +86,18 @@ enum Manner {
 }
 
 /// `stored`: the policy that `policy` was narrowed from, with whose owner's rights sessions are judged
-/// and signalled.
+/// and signalled. `principals`: on whose behalf all this is done.
 fn carry_out(
     aim: Aim,
     policy: &Policy,
     stored: Option<&Stored>,
+    principals: Principals,
     manner: Manner,
 ) -> Result<Vec<Row>, Error> {
-    let _lent = stored.map(|stored| Lent::by(stored.owner));
+    let principals = match stored {
+        Some(stored) => principals.with_lender(stored.owner),
+        None => principals,
+    };
     if stored.is_some() {
         aim.must_be_owned()?;
     }
@@ -104,6 +110,7 @@ fn carry_out(
     let mut call = Call {
         policy,
         stored,
+        principals,
         aim,
         takes,
         watch: Watch::for_lender(
@@ -133,6 +140,7 @@ fn carry_out(
 struct Call<'a> {
     policy: &'a Policy,
     stored: Option<&'a Stored>,
+    principals: Principals,
     aim: Aim,
     /// The lock is to be held in the end, not only free.
     takes: bool,
@@ -175,9 +183,9 @@ impl Call<'_> {
                 break End::Free;
             }
             scratch.run(|| self.reread_now_and_then())?;
-            let (aim, rules) = (&mut self.aim, &self.rules);
+            let (aim, rules, principals) = (&mut self.aim, &self.rules, &self.principals);
             let start = Instant::now();
-            let look = scratch.run(|| aim.look(rules))?;
+            let look = scratch.run(|| aim.look(rules, principals))?;
             self.poll = POLL.max(start.elapsed() * 20);
             let (sightings, is_new_wait) = match look {
                 Look::InWay {
@@ -309,7 +317,7 @@ impl Call<'_> {
                 self.watch.refused_by = Some(allowed);
                 return Ok(Some(End::TooMany { needed, allowed }));
             }
-            let victims = signal::first_of_each(sightings);
+            let victims = self.first_of_each(sightings);
             let victims = victims
                 .into_iter()
                 .filter_map(|victim| Some((victim, *acts.get(&victim.session.identity)?)));
@@ -368,7 +376,8 @@ impl Call<'_> {
         }
     }
 
-    /// Whether the stored policy is lent for what the session waits for that is helped.
+    /// Whether the stored policy, if it is one, is lent for what is needed now: it may have changed, and of a session
+    /// that is helped is only known once it waits.
     fn may_be_helped(&self) -> Result<(), Error> {
         match self.stored {
             Some(_) => self.aim.must_be_owned(),
@@ -383,7 +392,7 @@ impl Call<'_> {
             .iter()
             .filter(|who| in_way.iter().any(|s| s.who == **who));
         let staying: Vec<Identity> = staying.copied().collect();
-        let mut still_there = survey::still_there(present)?;
+        let mut still_there = survey::still_there(present, &self.principals)?;
         still_there.extend(staying);
         self.watch.no_longer_waited_for(&still_there);
         Ok(())

@@ -1,9 +1,30 @@
 //! What a stored policy is lent for: relations of the role that calls.
 
+use super::Call;
 use super::target::Aim;
 use crate::error::Error;
 use crate::lock::RelationId;
 use crate::pg::{catalog, roles};
+use crate::session::Warrant;
+use crate::survey::Sighting;
+
+impl Call<'_> {
+    /// With whose rights a session is judged and signalled that was seen in the way so. A stored policy is lent for
+    /// what the current role owns, an index and a TOAST table as its table; for who is in the way by a snapshot
+    /// alone, which is no relation's, only where the policy itself says so.
+    pub(super) fn warrant(&self, sighting: &Sighting) -> Warrant {
+        let Some(stored) = self.stored else {
+            return Warrant::Own;
+        };
+        let is_by_snapshot = sighting.behind.is_none() && sighting.tag.is_virtual_transaction();
+        match sighting.relation {
+            Some(relation) if is_own(relation) => Warrant::Lent,
+            None if is_by_snapshot && stored.policy.snapshots => Warrant::Lent,
+            None if is_by_snapshot => Warrant::Own,
+            _ => Warrant::None,
+        }
+    }
+}
 
 impl Aim {
     /// Refuses a target that the current role does not own, as who runs such DDL must. Of a session

@@ -61,6 +61,7 @@ impl Call<'_> {
         let reread = self.aim.read_again(left.min(SLICE))?;
         if reread == Reread::Changed {
             self.order = None;
+            self.may_be_helped()?;
         }
         self.reading = Reading {
             at: Instant::now(),

@@ -9,7 +9,6 @@ use crate::pg::process::{self, Delivery};
 use crate::pg::{activity, locks, snapshots, wait};
 use crate::session::{Class, Identity, Session, judge};
 use crate::survey::Sighting;
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// How much longer than `deadlock_timeout` an autovacuum worker has to answer the server's cancel.
@@ -87,10 +86,13 @@ impl Call<'_> {
             return Some("The session that waited had just got its lock, or given up");
         }
         self.trail.goes_out(record);
-        match process::signal(pid, transaction, act == Act::Terminate) {
+        let (principals, warrant) = (&self.principals, self.warrant(victim));
+        match process::signal(pid, transaction, act == Act::Terminate, principals, warrant) {
             Delivery::Sent => None,
             Delivery::Gone => Some("Its transaction had just ended"),
-            Delivery::Refused => Some("This role may not"),
+            Delivery::Refused => {
+                Some("This role, or another on whose behalf it was to be signalled, may not")
+            }
         }
     }
 
@@ -118,7 +120,7 @@ impl Call<'_> {
     /// since.
     fn would_be_judged_alike(&self, victim: &Sighting) -> bool {
         let who = victim.session.identity;
-        let sessions = activity::sessions(&[who]);
+        let sessions = activity::sessions(&[who], &self.principals);
         let session = sessions.ok().and_then(|mut found| found.remove(&who));
         let (Some(now), Ok(rules)) = (session, self.rules.get()) else {
             return false;
@@ -135,13 +137,15 @@ impl Call<'_> {
             &before,
             &waits_for,
             |_| false,
-            |_| true,
+            |sighting| self.warrant(sighting),
             self.policy.timeout,
         );
         let stance = |session: &Session, standing: &Standing<'_>| {
+            let rights = session.rights.under(self.warrant(victim));
             let standing = Standing {
                 session,
-                class: judgement.class_for(session.rights),
+                rights,
+                class: judgement.class_for(rights),
                 class_to_caller: judgement.class_for(session.rights.of_caller_alone()),
                 hold: Hold::Granted,
                 ..*standing
@@ -151,6 +155,15 @@ impl Call<'_> {
         standings
             .first()
             .is_some_and(|standing| stance(&now, standing) == stance(&victim.session, standing))
+    }
+
+    /// Each session that holds once, where the call has the most rights to signal it.
+    pub(super) fn first_of_each<'s>(&self, sightings: &'s [Sighting]) -> Vec<&'s Sighting> {
+        let warrant = |sighting: &Sighting| self.warrant(sighting);
+        let each = watch::each_session(sightings.iter(), &warrant).into_iter();
+        each.filter(|(_, granted)| *granted)
+            .map(|(sighting, _)| sighting)
+            .collect()
     }
 
     /// Waits for an autovacuum worker until the server cancels it for that, and tells whether it did.
@@ -213,13 +226,4 @@ fn is_still_in_way(victim: &Sighting) -> bool {
         .iter()
         .any(is_it)
         || victim.tag.is_virtual_transaction() && snapshots::holders().iter().any(is_it)
-}
-
-/// Each session once, as first seen holding.
-pub(super) fn first_of_each(sightings: &[Sighting]) -> Vec<&Sighting> {
-    let mut seen: HashSet<Identity> = HashSet::new();
-    sightings
-        .iter()
-        .filter(|s| s.granted && seen.insert(s.session.identity))
-        .collect()
 }

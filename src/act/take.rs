@@ -111,6 +111,7 @@ impl Call<'_> {
         unchanged?;
         if attempt == Attempt::Unwanted {
             self.order = None;
+            self.may_be_helped()?;
         }
         if attempt != Attempt::Taken {
             let now = self.start.elapsed();
@@ -119,7 +120,7 @@ impl Call<'_> {
         }
         // Whoever held one of these locks has let go, though his transaction may go on: he has rolled
         // back to a savepoint.
-        let mut still_there = survey::still_there(self.watch.present_ones())?;
+        let mut still_there = survey::still_there(self.watch.present_ones(), &self.principals)?;
         still_there.retain(|who| self.watch.is_behind(*who));
         self.watch.no_longer_waited_for(&still_there);
         Ok(true)

@@ -7,6 +7,7 @@ use crate::lock::{LockMode, Need, RelationId};
 use crate::needs;
 use crate::pg::changes::Seen;
 use crate::pg::locks::{InWay, Wait};
+use crate::pg::principals::Principals;
 use crate::pg::{catalog, process};
 use crate::policy::{Problem, Target};
 use crate::rules::Rules;
@@ -115,7 +116,7 @@ impl Aim {
         })
     }
 
-    pub fn look(&mut self, rules: &Rules) -> Result<Look, Error> {
+    pub fn look(&mut self, rules: &Rules, principals: &Principals) -> Result<Look, Error> {
         if let Aim::Waiter {
             pid,
             transaction,
@@ -123,7 +124,7 @@ impl Aim {
             ahead,
         } = self
         {
-            let Some(now) = look_at_waiter(*pid, *transaction, rules)? else {
+            let Some(now) = look_at_waiter(*pid, *transaction, rules, principals)? else {
                 let still = wait.map_or(vec![], |wait| still_ahead(wait, ahead));
                 return Ok(match still.is_empty() {
                     true => Look::Free,
@@ -142,7 +143,7 @@ impl Aim {
             });
         }
         let sightings = match self.way() {
-            Some(way) => survey::in_way_and_behind(way, rules)?,
+            Some(way) => survey::in_way_and_behind(way, rules, principals)?,
             None => vec![],
         };
         Ok(Look::InWay {

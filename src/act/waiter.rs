@@ -4,6 +4,7 @@ use super::Call;
 use super::target::Aim;
 use crate::error::Error;
 use crate::pg::locks::{self, InWay, Wait};
+use crate::pg::principals::Principals;
 use crate::pg::{catalog, process, wait};
 use crate::report;
 use crate::rules::Rules;
@@ -83,6 +84,7 @@ pub fn look_at_waiter(
     pid: i32,
     transaction: Option<Identity>,
     rules: &Rules,
+    principals: &Principals,
 ) -> Result<Option<Waiting>, Error> {
     let Some(transaction) = transaction else {
         return Ok(None);
@@ -92,7 +94,7 @@ pub fn look_at_waiter(
         if process::by_pid(pid) != Some(transaction) {
             return Ok(None);
         }
-        if let Some(found) = survey::in_way_of(pid, rules)? {
+        if let Some(found) = survey::in_way_of(pid, rules, principals)? {
             return Ok(Some(found));
         }
         if start.elapsed() >= SETTLED {

@@ -6,7 +6,7 @@ use crate::audit::{Came, Record};
 use crate::decide::{Act, BETWEEN, Hold, Means, Sent, Stance, Standing, are_kin, is_long};
 use crate::pg::activity;
 use crate::policy::Policy;
-use crate::session::{Identity, Process, Session, Timestamp};
+use crate::session::{Identity, Process, Session, Timestamp, Warrant};
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -67,7 +67,7 @@ impl Watch {
             .filter(|s| !s.granted && s.behind.is_none())
             .map(|s| s.session.identity)
             .collect();
-        for (sighting, granted) in each_session(sightings.iter()) {
+        for (sighting, granted) in each_session(sightings.iter(), &|_| Warrant::Own) {
             let i = self.place(sighting, granted, now);
             let track = &mut self.tracks[i];
             track.hold = match (granted, track.hold) {
@@ -236,31 +236,36 @@ impl Watch {
 
     /// These sessions, each once, as the decision needs them; `waits_for` as [`who_waits_for_whom`]
     /// tells it of the same sightings. `may_queue`: whether the caller could queue for what a session
-    /// holds there; asked only where that decides something. `is_lent`: whether the rights with which
-    /// sessions are signalled reach as far as what it holds there.
+    /// holds there; asked only where that decides something. `warrant`: with whose rights it is judged
+    /// and signalled there.
     pub fn standings<'a>(
         &'a self,
         sightings: &[&Sighting],
         waits_for: &'a [Vec<usize>],
         may_queue: impl Fn(&Sighting) -> bool,
-        is_lent: impl Fn(&Sighting) -> bool,
+        warrant: impl Fn(&Sighting) -> Warrant,
         time_left: Duration,
     ) -> Vec<Standing<'a>> {
-        each_session(sightings.iter().copied())
+        each_session(sightings.iter().copied(), &warrant)
             .into_iter()
             .zip(waits_for)
             .filter_map(|((sighting, granted), waits_for)| {
                 let i = self.by_identity.get(&sighting.session.identity)?;
-                let standing = self.standing(&self.tracks[*i]);
+                let track = &self.tracks[*i];
+                let standing = self.standing(track);
                 // It may hold one relation and be queued for another.
                 let hold = if granted { standing.hold } else { Hold::Queued };
                 let session = &sighting.session;
-                let is_only_to_yield =
-                    session.process == Process::AutovacuumWorker && !session.rights.signal;
+                let warrant = warrant(sighting);
+                let rights = track.session.rights.under(warrant);
+                let is_only_to_yield = session.process == Process::AutovacuumWorker
+                    && !rights.signal
+                    && warrant != Warrant::None;
                 Some(Standing {
                     hold,
                     waits_for,
-                    is_lent: is_lent(sighting),
+                    rights,
+                    class: track.judgement.class_for(rights),
                     may_queue: is_only_to_yield && may_queue(sighting),
                     direct: sighting.behind.is_none(),
                     waits_for_us: sighting.waits_for_us,
@@ -303,7 +308,7 @@ impl Watch {
             was_finishing: track.was_finishing,
             eta: self.now.and_then(|(_, stamp)| track.session.eta(stamp)),
             may_queue: false,
-            is_lent: true,
+            rights: track.session.rights,
             kin_sent: kin
                 .flat_map(|t| &t.sent)
                 .filter(|sent| sent.at >= track.transaction_seen)
@@ -418,12 +423,15 @@ impl Watch {
 }
 
 /// Each session once: its first sighting as a holder, or else its first, those of the target's own
-/// locks before others; and whether it holds. A session that holds one of the locks and waits for
-/// another holds.
-fn each_session<'a>(sightings: impl Iterator<Item = &'a Sighting>) -> Vec<(&'a Sighting, bool)> {
+/// locks before others, and of these the one that gives the most rights; and whether it holds. A session
+/// that holds one of the locks and waits for another holds.
+pub(super) fn each_session<'a>(
+    sightings: impl Iterator<Item = &'a Sighting>,
+    warrant: &impl Fn(&Sighting) -> Warrant,
+) -> Vec<(&'a Sighting, bool)> {
     let mut found: Vec<(&Sighting, bool)> = vec![];
     let mut places: HashMap<Identity, usize> = HashMap::new();
-    let rank = |s: &Sighting| (s.behind.is_some(), !s.granted);
+    let rank = |s: &Sighting| (s.behind.is_some(), !s.granted, warrant(s));
     for sighting in sightings {
         let place = *places
             .entry(sighting.session.identity)
@@ -440,7 +448,7 @@ fn each_session<'a>(sightings: impl Iterator<Item = &'a Sighting>) -> Vec<(&'a S
 /// Of each session, in the order of [`each_session`], which of the others stand in the way of what it
 /// waits for.
 pub fn who_waits_for_whom(sightings: &[&Sighting]) -> Vec<Vec<usize>> {
-    let sessions = each_session(sightings.iter().copied());
+    let sessions = each_session(sightings.iter().copied(), &|_| Warrant::Own);
     let places: HashMap<Identity, usize> = sessions
         .iter()
         .enumerate()

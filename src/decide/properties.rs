@@ -43,7 +43,7 @@ impl Member {
             was_finishing: false,
             may_queue: self.may_queue,
             kin_sent: None,
-            is_lent: true,
+            rights: self.session.rights,
         }
     }
 }
@@ -95,6 +95,7 @@ fn crowds() -> impl Strategy<Value = Vec<Member>> {
                         see,
                         judge: see,
                         signal,
+                        own_signal: signal,
                     };
                     if idle {
                         session.state = Some(State::IdleInTransaction);

@@ -34,6 +34,7 @@ pub(super) fn policy() -> Policy {
         dry_run: false,
         on_timeout: OnTimeout::Error,
         label: None,
+        snapshots: false,
     }
 }
 
@@ -47,7 +48,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         from_start: true,
         sent: None,
         kin_sent: None,
-        is_lent: true,
+        rights: session.rights,
         direct: true,
         waits_for: &[],
         waits_for_us: false,

@@ -1,5 +1,6 @@
 //! What sessions are doing: the server's activity reports, freshly read, for chosen sessions.
 
+use super::principals::Principals;
 use super::text::from_server as text;
 use super::{compat, prepared, process, progress, roles};
 use crate::session::{Doing, Identity, Process, Rights, Session, State, Timestamp};
@@ -15,11 +16,14 @@ pub fn now() -> Timestamp {
 }
 
 /// These sessions and prepared transactions in full, as they are now. Those that have ended
-/// meanwhile are missing. Who has gone on to another transaction is told as he is: what counts is
-/// checked again before he is signalled.
+/// meanwhile are missing. Who has gone on to another transaction is told as it is: what counts is
+/// checked again before it is signalled. `principals`: whose rights over them are told.
 ///
 /// Discards this transaction's copy of `pg_stat_activity`, which would be as old as its first use.
-pub fn sessions(wanted: &[Identity]) -> Result<HashMap<Identity, Session>, pgrx::spi::Error> {
+pub fn sessions(
+    wanted: &[Identity],
+    principals: &Principals,
+) -> Result<HashMap<Identity, Session>, pgrx::spi::Error> {
     let mut found = HashMap::new();
     let mut by_pid: HashMap<i32, Vec<Identity>> = HashMap::new();
     let mut xids = HashSet::new();
@@ -33,7 +37,7 @@ pub fn sessions(wanted: &[Identity]) -> Result<HashMap<Identity, Session>, pgrx:
         for status in entries() {
             for identity in by_pid.get(&status.st_procpid).into_iter().flatten() {
                 // SAFETY: an entry of the local copy, which nothing clears meanwhile.
-                if let Some(session) = unsafe { read(*identity, status) } {
+                if let Some(session) = unsafe { read(*identity, status, principals) } {
                     found.insert(*identity, session);
                 }
             }
@@ -99,16 +103,20 @@ fn of_prepared(identity: Identity, prepared: prepared::Prepared) -> Session {
         query_is_whole: false,
         // pg_prepared_xacts shows all of this to everybody.
         rights: Rights {
-            see: true,
-            judge: true,
             signal: false,
+            own_signal: false,
+            ..Rights::ALL
         },
     }
 }
 
 /// # Safety
 /// `status` is an entry of the local copy, its pointers valid or null.
-unsafe fn read(identity: Identity, status: &pg_sys::PgBackendStatus) -> Option<Session> {
+unsafe fn read(
+    identity: Identity,
+    status: &pg_sys::PgBackendStatus,
+    principals: &Principals,
+) -> Option<Session> {
     let pid = status.st_procpid;
     let facts = process::facts(pid)?;
     let role = (status.st_userid != pg_sys::InvalidOid).then(|| status.st_userid.to_u32());
@@ -150,11 +158,7 @@ unsafe fn read(identity: Identity, status: &pg_sys::PgBackendStatus) -> Option<S
             query
         },
         query_is_whole: is_whole(status),
-        rights: Rights {
-            see: roles::may_see(role),
-            judge: roles::may_judge(role),
-            signal: roles::may_signal(facts.role.unwrap_or(0), kind == Process::AutovacuumWorker),
-        },
+        rights: principals.rights(role, facts.role, kind == Process::AutovacuumWorker),
     })
 }
 

@@ -101,6 +101,28 @@ pub(super) const VACUUM_DEAD_ITEMS: u32 = pg_sys::PROGRESS_VACUUM_NUM_DEAD_TUPLE
 #[cfg(any(feature = "pg17", feature = "pg18"))]
 pub(super) const VACUUM_DEAD_ITEMS: u32 = pg_sys::PROGRESS_VACUUM_NUM_DEAD_ITEM_IDS;
 
+/// The server's own record of a setting; null if there is none of that name.
+///
+/// # Safety
+/// As for any function of the server: in a backend, on its one thread. The record is the server's.
+pub(super) unsafe fn setting(name: &core::ffi::CStr) -> *mut pg_sys::config_generic {
+    // SAFETY: the array holds that many records with names, and is neither kept nor changed.
+    #[cfg(feature = "pg15")]
+    return unsafe {
+        let all = pg_sys::get_guc_variables();
+        (0..pg_sys::GetNumConfigOptions() as usize)
+            .map(|i| *all.add(i))
+            .find(|setting| {
+                let one = core::ffi::CStr::from_ptr((**setting).name);
+                one.to_bytes().eq_ignore_ascii_case(name.to_bytes())
+            })
+            .unwrap_or(core::ptr::null_mut())
+    };
+    // SAFETY: a look-up that makes nothing and raises no error.
+    #[cfg(not(feature = "pg15"))]
+    return unsafe { pg_sys::find_option(name.as_ptr(), false, true, 0) };
+}
+
 /// The `PG_READ_ALL_STATS` of this major's headers and so on, as OIDs.
 pub(super) mod roles {
     use pgrx::pg_sys;

@@ -28,6 +28,7 @@ pub mod message;
 pub mod parser;
 mod partition;
 pub mod prepared;
+pub mod principals;
 pub mod process;
 mod progress;
 pub mod raised;

@@ -2,8 +2,8 @@
 
 use super::compat;
 use super::lwlock;
-use super::roles;
-use crate::session::{Identity, VirtualTransaction};
+use super::principals::Principals;
+use crate::session::{Identity, VirtualTransaction, Warrant};
 use pgrx::pg_sys;
 
 /// What is read of a process beside its activity.
@@ -21,7 +21,7 @@ pub enum Delivery {
     Sent,
     /// That transaction has ended.
     Gone,
-    /// This role may not signal it.
+    /// One of those on whose behalf it would be sent may not signal it.
     Refused,
 }
 
@@ -29,6 +29,17 @@ pub enum Delivery {
 pub fn own_pid() -> i32 {
     // SAFETY: set once when the process starts.
     unsafe { pg_sys::MyProcPid }
+}
+
+/// Whether this process does the server's own work rather than a session's: an autovacuum worker, a worker of logical
+/// replication, a member of a parallel query.
+pub fn works_for_the_server() -> bool {
+    // SAFETY: plain variables of this process, and a question about them.
+    unsafe {
+        pg_sys::MyBackendType == pg_sys::BackendType::B_AUTOVAC_WORKER
+            || pg_sys::IsLogicalWorker()
+            || pg_sys::ParallelWorkerNumber >= 0
+    }
 }
 
 /// Every slot for a process, in use or not; those of prepared transactions are not among them.
@@ -168,7 +179,7 @@ pub fn facts(pid: i32) -> Option<ProcessFacts> {
 }
 
 /// Signals that very transaction, as `pg_cancel_backend` (SIGINT) and `pg_terminate_backend`
-/// (SIGTERM) do, if this role may and it still runs.
+/// (SIGTERM) do, if all `principals` may under that `warrant` and it still runs.
 ///
 /// The last check and the signal happen under the victim's `fpInfoLock`, which a transaction needs
 /// in order to end (`VirtualXactLockTableCleanup` in `lock.c`, before it lets go of its locks): so
@@ -180,7 +191,13 @@ pub fn facts(pid: i32) -> Option<ProcessFacts> {
 /// its next statement in the microseconds after that look, it is that one which is hit. Nor can the
 /// statements of one multi-statement message be told apart at all, for they are reported as one, and
 /// after a COMMIT among them run on without waiting for a command.
-pub fn signal(pid: i32, transaction: VirtualTransaction, terminate: bool) -> Delivery {
+pub fn signal(
+    pid: i32,
+    transaction: VirtualTransaction,
+    terminate: bool,
+    principals: &Principals,
+    warrant: Warrant,
+) -> Delivery {
     // SAFETY: as in pg_signal_backend.
     let proc = unsafe { pg_sys::BackendPidGetProc(pid) };
     if proc.is_null() {
@@ -193,7 +210,8 @@ pub fn signal(pid: i32, transaction: VirtualTransaction, terminate: bool) -> Del
         let flags = unsafe { (&raw const (*proc).statusFlags).read_volatile() };
         u32::from(flags) & pg_sys::PROC_IS_AUTOVACUUM != 0
     };
-    if !roles::may_signal(role.to_u32(), is_autovacuum) {
+    let role = (role != pg_sys::InvalidOid).then(|| role.to_u32());
+    if !principals.may_signal(warrant, role, is_autovacuum) {
         return Delivery::Refused;
     }
     let signal = if terminate {

@@ -1,75 +1,16 @@
-//! Roles: their names, and what the current one may see of and do to another's sessions.
+//! Roles: their names, and what one may see of and do to another's sessions.
 
 use super::compat::roles::{READ_ALL_STATS, SIGNAL_AUTOVACUUM, SIGNAL_BACKEND};
 use super::scan::{Index, rows};
 use super::{compat, text};
 use crate::lock::{LockMode, RelationId};
 use pgrx::pg_sys;
-use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 
 /// The name of a role; none if it has been dropped.
 pub fn name(role: u32) -> Option<String> {
     // SAFETY: with `noerr` the function answers null for an unknown role; the name is copied.
     unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::Oid::from_u32(role), true)) }
-}
-
-thread_local! {
-    /// Roles that must be allowed what the current one is.
-    static TOO: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(vec![]) };
-    /// The owner of the stored policy that is being carried out.
-    static LENDER: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
-}
-
-/// While there is one, sessions are judged and signalled with the rights of that role, and of no other.
-/// Nothing else is: the session's own role stays what it is, so that there is nothing to put back.
-pub struct Lent(());
-
-impl Lent {
-    pub fn by(owner: u32) -> Lent {
-        LENDER.set(Some(pg_sys::Oid::from_u32(owner)));
-        Lent(())
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        LENDER.set(None);
-    }
-}
-
-/// While there is one, others' sessions may be seen and signalled only as far as these roles may too.
-pub struct OnlyWith(());
-
-impl OnlyWith {
-    pub fn roles(roles: &[u32]) -> OnlyWith {
-        TOO.set(
-            roles
-                .iter()
-                .map(|role| pg_sys::Oid::from_u32(*role))
-                .collect(),
-        );
-        OnlyWith(())
-    }
-}
-
-impl Drop for OnlyWith {
-    fn drop(&mut self) {
-        TOO.take();
-    }
-}
-
-/// Puts back what an earlier call may have left, should it have been left in a way that skips all guards.
-pub fn with_own_rights_alone() {
-    TOO.take();
-    LENDER.set(None);
-}
-
-/// Whether the current role, and whoever must be too, is allowed something.
-fn all(is_allowed: impl Fn(pg_sys::Oid) -> bool) -> bool {
-    // SAFETY: set when the session starts.
-    let current = unsafe { pg_sys::GetUserId() };
-    is_allowed(current) && TOO.with_borrow(Clone::clone).into_iter().all(is_allowed)
 }
 
 /// The role of the session, or that of SET ROLE: whoever calls a SECURITY DEFINER function.
@@ -126,47 +67,27 @@ pub fn session() -> Option<String> {
     name(unsafe { pg_sys::GetSessionUserId() }.to_u32())
 }
 
-/// The same of the role with whose rights sessions are judged and signalled.
-fn all_judging(is_allowed: impl Fn(pg_sys::Oid) -> bool) -> bool {
-    match LENDER.get() {
-        Some(owner) => is_allowed(owner),
-        None => all(is_allowed),
-    }
-}
-
-/// Whether `pg_stat_activity` shows the current role a session of that role in full. No role: a
-/// process of the server itself.
-pub fn may_see(role: Option<u32>) -> bool {
-    all(|who| sees(who, role))
-}
-
-/// The same of the role with whose rights sessions are judged: the owner of the stored policy, if it is
-/// one that is carried out.
-pub fn may_judge(role: Option<u32>) -> bool {
-    all_judging(|who| sees(who, role))
-}
-
-/// `HAS_PGSTAT_PERMISSIONS` in `pgstatfuncs.c`.
-fn sees(who: pg_sys::Oid, role: Option<u32>) -> bool {
+/// Whether `pg_stat_activity` shows that role a session of another in full (`HAS_PGSTAT_PERMISSIONS` in
+/// `pgstatfuncs.c`). No role: a process of the server itself.
+pub fn sees(who: u32, role: Option<u32>) -> bool {
+    let who = pg_sys::Oid::from_u32(who);
     let role = role.map_or(pg_sys::InvalidOid, pg_sys::Oid::from_u32);
     has_privileges_of(who, READ_ALL_STATS) || has_privileges_of(who, role)
 }
 
-/// Whether core would let the current role, or else the owner of the stored policy that is carried
-/// out, signal a session of that role (0: of none), by `pg_signal_backend` in `signalfuncs.c`.
-pub fn may_signal(role: u32, is_autovacuum_worker: bool) -> bool {
+/// Whether core would let that role signal a session of another (0: of none), by `pg_signal_backend` in
+/// `signalfuncs.c`. Of a call it is asked of all its [`Principals`](super::principals::Principals).
+pub fn may_signal(who: u32, role: u32, is_autovacuum_worker: bool) -> bool {
+    if is_superuser(who) {
+        return true;
+    }
     let is_protected = role == 0 || is_superuser(role);
-    let role = pg_sys::Oid::from_u32(role);
-    all_judging(|who| {
-        if is_superuser(who.to_u32()) {
-            return true;
-        }
-        match (is_protected, is_autovacuum_worker) {
-            (true, true) => SIGNAL_AUTOVACUUM.is_some_and(|right| has_privileges_of(who, right)),
-            (true, false) => false,
-            (false, _) => has_privileges_of(who, role) || has_privileges_of(who, SIGNAL_BACKEND),
-        }
-    })
+    let (who, role) = (pg_sys::Oid::from_u32(who), pg_sys::Oid::from_u32(role));
+    match (is_protected, is_autovacuum_worker) {
+        (true, true) => SIGNAL_AUTOVACUUM.is_some_and(|right| has_privileges_of(who, right)),
+        (true, false) => false,
+        (false, _) => has_privileges_of(who, role) || has_privileges_of(who, SIGNAL_BACKEND),
+    }
 }
 
 /// Whether a role may signal sessions of roles that it is no member of.

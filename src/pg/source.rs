@@ -1,12 +1,26 @@
-//! Where the value of a setting comes from.
+//! Whose the value of a setting is.
 
-use pgrx::prelude::*;
+use super::{compat, roles};
+use pgrx::pg_sys;
+use std::ffi::CStr;
 
-/// `source` in `pg_settings`: `database` for ALTER DATABASE … SET.
-///
-/// # Errors
-/// Those of asking the server.
-pub fn of_setting(name: &str) -> Result<Option<String>, spi::Error> {
-    let query = "SELECT source FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) $1";
-    Spi::get_one_with_args(query, &[name.into()])
+/// The role that has set a setting to what it is now: the session's own SET, `set_config` and connection options
+/// are told by the server itself (`config_generic.srole`). For what comes from elsewhere it names the bootstrap
+/// superuser, whoever that was (`set_config_option` in `guc.c`): ALTER DATABASE is the database owner's, ALTER ROLE
+/// the role's own, ALTER ROLE ALL and the server's files a superuser's.
+pub fn setter(name: &CStr) -> u32 {
+    use pg_sys::GucSource::*;
+    let bootstrap = pg_sys::BOOTSTRAP_SUPERUSERID;
+    // SAFETY: null, or the server's own record of the setting, which stays while the library is loaded.
+    let Some(setting) = (unsafe { compat::setting(name).as_ref() }) else {
+        return bootstrap;
+    };
+    match setting.source {
+        PGC_S_DATABASE => roles::owner_of_database().unwrap_or(bootstrap),
+        // SAFETY: a number of this session.
+        PGC_S_USER | PGC_S_DATABASE_USER => unsafe { pg_sys::GetAuthenticatedUserId() }.to_u32(),
+        PGC_S_CLIENT => setting.srole.to_u32(),
+        source if source >= PGC_S_INTERACTIVE => setting.srole.to_u32(),
+        _ => bootstrap,
+    }
 }

@@ -50,6 +50,8 @@ pub struct Policy {
     pub on_timeout: OnTimeout,
     /// A deployment's or migration's name, for the trail.
     pub label: Option<String>,
+    /// Of a stored policy: the loan reaches who is in the way by a snapshot alone, on nobody's relation.
+    pub snapshots: bool,
 }
 
 /// What the way is made free for.

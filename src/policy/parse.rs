@@ -21,7 +21,10 @@ const DRY_RUN: &str = "dry_run";
 /// The stored policy to start from.
 pub(super) const STORED: &str = "policy";
 
-const STANDING_KEYS: [&str; 11] = [
+/// How far a stored policy's loan reaches.
+const SNAPSHOTS: &str = "snapshots";
+
+const STANDING_KEYS: [&str; 12] = [
     "preempt",
     "spare",
     "signal",
@@ -33,6 +36,7 @@ const STANDING_KEYS: [&str; 11] = [
     "max_victims",
     "on_timeout",
     "label",
+    SNAPSHOTS,
 ];
 
 const RULE_KEYS: [&str; 8] = [
@@ -95,7 +99,7 @@ pub fn parse(
         target,
         policy: match stored {
             Some(stored) => narrow(&object, policy, stored)?,
-            None => policy,
+            None => ad_hoc(&object, policy)?,
         },
     })
 }
@@ -122,7 +126,17 @@ pub fn parse_standing(
     let policy = policy(&object, interval, deadlock_timeout)?;
     match stored {
         Some(stored) => narrow(&object, policy, stored),
+        None => ad_hoc(&object, policy),
+    }
+}
+
+/// A policy that does not start from a stored one.
+fn ad_hoc(object: &Object<'_>, policy: Policy) -> Result<Policy, Problem> {
+    match object.get(SNAPSHOTS) {
         None => Ok(policy),
+        Some(node) => Err(node
+            .problem("this key belongs to a stored policy")
+            .hint("It says how far the loan of one reaches; without a loan the role's own rights count everywhere.")),
     }
 }
 
@@ -209,6 +223,10 @@ fn policy(
             .transpose()?
             .unwrap_or(OnTimeout::Error),
         label: get("label").map(|n| label(&n)).transpose()?,
+        snapshots: get(SNAPSHOTS)
+            .map(|n| n.boolean())
+            .transpose()?
+            .unwrap_or(false),
     })
 }
 

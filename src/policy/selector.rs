@@ -167,6 +167,7 @@ mod tests {
             see: false,
             judge: false,
             signal: false,
+            own_signal: false,
         };
         assert_eq!(
             by_query("SELECT 1").verdict(given(&session)),
@@ -190,6 +191,7 @@ mod tests {
             see: false,
             judge: false,
             signal: false,
+            own_signal: false,
         };
         assert_eq!(idle.verdict(given(&session)), Verdict::Hidden);
         let backup = Given {

@@ -316,11 +316,13 @@ mod tests {
             see: false,
             judge: false,
             signal: false,
+            own_signal: false,
         };
         const MAY_SIGNAL: Rights = Rights {
             see: false,
             judge: false,
             signal: true,
+            own_signal: true,
         };
         let mut session = application(1);
         session.state = Some(State::IdleInTransaction);

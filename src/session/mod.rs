@@ -128,25 +128,60 @@ pub enum Process {
     Other,
 }
 
-/// What the calling role may do with a session. A stored policy is held against it, and signals are
-/// sent, with the rights of its owner; what the caller is told goes by the caller's own.
+/// What those may do with a session on whose behalf a call is made. Through a stored policy it is judged and
+/// signalled with the rights of that one's owner; what the caller is told goes by their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Whether `pg_stat_activity` would show the caller more than the application name.
+    /// Whether `pg_stat_activity` would show each of them more than the application name.
     pub see: bool,
     /// Whether it would show that to the role with whose rights the session is judged.
     pub judge: bool,
     /// Whether `pg_cancel_backend` and `pg_terminate_backend` would let that role signal it.
     pub signal: bool,
+    /// Whether they would let each of them, by their own rights.
+    pub own_signal: bool,
+}
+
+/// With whose rights a session is judged and signalled where it was seen in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warrant {
+    /// With those of the stored policy's owner: it is lent for what is held there.
+    Lent,
+    /// With those of the roles on whose behalf the call is made.
+    Own,
+    /// With nobody's: the stored policy is not lent for what is held there.
+    None,
 }
 
 impl Rights {
-    /// What the caller has by himself where a stored policy lends him more: at most a look.
+    /// All of it: for what is judged by the full truth, whoever calls.
+    pub const ALL: Rights = Rights {
+        see: true,
+        judge: true,
+        signal: true,
+        own_signal: true,
+    };
+
+    /// What the callers have by themselves where a stored policy lends them more: at most a look.
     pub fn of_caller_alone(self) -> Rights {
         Rights {
-            see: self.see,
             judge: self.see,
             signal: false,
+            own_signal: false,
+            ..self
+        }
+    }
+
+    /// What counts under that warrant.
+    pub fn under(self, warrant: Warrant) -> Rights {
+        match warrant {
+            Warrant::Lent => self,
+            Warrant::Own => Rights {
+                judge: self.see,
+                signal: self.own_signal,
+                ..self
+            },
+            Warrant::None => self.of_caller_alone(),
         }
     }
 }
@@ -292,11 +327,7 @@ pub(crate) mod fixtures {
             state_change: Some(Timestamp(0)),
             query: Some("SELECT 1".into()),
             query_is_whole: true,
-            rights: Rights {
-                see: true,
-                judge: true,
-                signal: true,
-            },
+            rights: Rights::ALL,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod dumped;
 mod rights;
+mod setters;
 mod setting;
 mod statements;
 mod triggers;
@@ -18,6 +19,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         statements::trials,
         triggers::trials,
         rights::trials,
+        setters::trials,
         dumped::trials,
     ]
     .into_iter()

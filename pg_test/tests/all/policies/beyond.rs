@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use pg_test::{Database, Session, SessionOptions, wait_until};
+use pg_test::{Database, Running, Session, SessionOptions, wait_until};
 
 use super::{POLICY, SOON, Stage, code, preempt};
 use crate::preempt::scene::rows_once_written;
@@ -17,6 +17,9 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         whoever_stands_two_steps_away_on_others_relations_is_left_alone,
         whoever_stands_two_steps_away_on_one_s_own_relations_is_not,
         what_the_plan_comes_to_need_must_be_owned_as_well,
+        an_empty_table_of_one_s_own_reaches_nobody_s_snapshot,
+        a_policy_may_lend_snapshots_and_a_call_may_not_take_them,
+        whoever_holds_a_child_that_others_own_is_left_alone,
         a_loan_that_ends_while_the_call_waits_has_ended,
         a_snapshot_from_before_the_revocation_does_not_bring_it_back,
         default_privileges_give_nobody_the_extension_s_tables,
@@ -101,6 +104,110 @@ fn what_the_plan_comes_to_need_must_be_owned_as_well(world: &World) {
     let error = call.wait(SOON).unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42501", "{error}");
     assert!(!busy.is_finished());
+}
+
+/// CREATE INDEX CONCURRENTLY waits for every snapshot in the database.
+const BUILD: &str = "CREATE INDEX CONCURRENTLY ON t (i)";
+
+/// A superuser's session with a snapshot and a lock on what the borrower does not own.
+fn with_a_snapshot(stage: &Stage) -> (Session, Running) {
+    let session = stage.database.session("victim");
+    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM others");
+    let busy = session.spawn("SELECT pg_sleep(50)");
+    wait_until("the victim is in its statement", SOON, || {
+        busy.wait_event()
+            .is_some_and(|(_, event)| event == "PgSleep")
+    });
+    (session, busy)
+}
+
+fn an_empty_table_of_one_s_own_reaches_nobody_s_snapshot(world: &World) {
+    let stage = Stage::with_loan(world);
+    let (victim, busy) = with_a_snapshot(&stage);
+    let call = format!(r#"{{"statement": "{BUILD}", "policy": "p", "timeout": "400ms"}}"#);
+    let error = stage.session.error(&preempt(&call));
+    assert_eq!(error.code().code(), "55P03");
+    let detail = error.detail().unwrap();
+    assert!(
+        detail.contains("not permitted") && detail.contains("snapshot"),
+        "{detail}"
+    );
+    stage
+        .session
+        .run(r#"SET lockguard.policy = '{"policy": "p", "timeout": "400ms"}'"#);
+    assert_eq!(code(&stage.session, BUILD), "55P03");
+    assert!(!busy.is_finished());
+    // What it could signal by itself it may, as without a loan.
+    stage.session.run("SET lockguard.policy = ''");
+    stage.admin.run(
+        "SELECT lockguard.store_policy('p', '{\"preempt\": [{\"application_name\": \"*ours\"}]}')",
+    );
+    let cancel = format!("SELECT pg_cancel_backend({})", victim.pid());
+    stage.admin.run(&cancel);
+    assert!(busy.wait(SOON).is_err());
+    drop(victim);
+    let ours = again(&stage);
+    ours.run(
+        "SET application_name = 'ours'; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM others",
+    );
+    let busy = ours.spawn("SELECT pg_sleep(50)");
+    wait_until("it is in its statement", SOON, || {
+        busy.wait_event()
+            .is_some_and(|(_, event)| event == "PgSleep")
+    });
+    stage.session.run(&preempt(&format!(
+        r#"{{"statement": "{BUILD}", "policy": "p"}}"#
+    )));
+    assert!(busy.wait(SOON).is_err());
+}
+
+fn a_policy_may_lend_snapshots_and_a_call_may_not_take_them(world: &World) {
+    let stage = Stage::with_loan(world);
+    let (_victim, busy) = with_a_snapshot(&stage);
+    for (policy, expected) in [(r#""policy": "p", "#, "42501"), ("", "22023")] {
+        let call = preempt(&format!(
+            r#"{{"statement": "{BUILD}", {policy}"snapshots": true}}"#
+        ));
+        let error = stage.session.error(&call);
+        assert_eq!(error.code().code(), expected);
+        assert_eq!(error.detail(), Some("At $.snapshots in the policy."));
+    }
+    assert!(!busy.is_finished());
+    stage.store(
+        "p",
+        r#"{"preempt": [{"application_name": "victim"}], "snapshots": true}"#,
+    );
+    stage.session.run(&preempt(&format!(
+        r#"{{"statement": "{BUILD}", "policy": "p"}}"#
+    )));
+    assert!(busy.wait(SOON).is_err());
+}
+
+fn whoever_holds_a_child_that_others_own_is_left_alone(world: &World) {
+    let stage = Stage::with_loan(world);
+    stage.admin.run("CREATE TABLE child () INHERITS (t)");
+    let (victim, busy) = stage.victim("child");
+    let call = r#"{"relations": ["t"], "policy": "p", "timeout": "300ms"}"#;
+    let error = stage.session.error(&preempt(call));
+    assert_eq!(error.code().code(), "55P03");
+    assert!(
+        error.detail().unwrap().contains("does not own"),
+        "{error:?}"
+    );
+    assert!(!busy.is_finished());
+    // Once it is the borrower's own, it is lent for.
+    stage
+        .admin
+        .run(&format!("SELECT pg_cancel_backend({})", victim.pid()));
+    assert!(busy.wait(SOON).is_err());
+    victim.run("ROLLBACK");
+    stage
+        .admin
+        .run(&format!("ALTER TABLE child OWNER TO {}", stage.deployer));
+    stage.admin.run("GRANT SELECT ON child TO PUBLIC");
+    let (_victim, busy) = stage.victim("child");
+    stage.session.run(&preempt(call));
+    assert!(busy.wait(SOON).is_err());
 }
 
 fn a_loan_that_ends_while_the_call_waits_has_ended(world: &World) {

@@ -17,7 +17,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         nothing_that_hides_the_system_s_names_is_called,
         a_superuser_s_maintenance_lends_an_index_s_function_no_right,
         a_cursor_goes_by_the_role_that_fetches,
-        a_definer_s_preemptions_are_the_definer_s,
+        a_definer_s_function_preempts_for_nobody_who_could_not,
         what_is_owed_leaks_nothing_to_a_cheap_function,
     ]
 }
@@ -193,23 +193,36 @@ fn a_cursor_goes_by_the_role_that_fetches(world: &World) {
     assert_eq!(verdict_on(&rows, &backup), "terminated");
 }
 
-fn a_definer_s_preemptions_are_the_definer_s(world: &World) {
+fn a_definer_s_function_preempts_for_nobody_who_could_not(world: &World) {
     let stage = Stage::new(world.database());
     stage.create_table("t");
     let root = stage.create_role("root", "SUPERUSER");
     let plain = stage.create_role("plain", "");
     stage.admin.run(
-        "CREATE FUNCTION clear_way(document jsonb) RETURNS text LANGUAGE sql SECURITY DEFINER \
-         AS 'SELECT verdict FROM lockguard.preempt_maintenance(document)'",
+        "CREATE FUNCTION clear_way(document jsonb) RETURNS SETOF text LANGUAGE sql SECURITY DEFINER \
+         AS 'SELECT verdict || query FROM lockguard.preempt_maintenance(document)'",
     );
     let victim = stage.session(&root, "victim");
     victim.run("BEGIN; SELECT FROM t");
     let caller = stage.session(&plain, "caller");
-    let document = r#"{"relations": ["public.t"], "preempt": [{"application_name": "victim"}]}"#;
-    // Whoever wraps the call so has given all his rights away: a document names whom it likes.
-    let verdict = caller.run(&format!("SELECT clear_way('{document}')"));
-    assert_eq!(verdict.value(), Some("terminated"));
-    // The trail has it under his name, and shows it to nobody else.
+    let document = r#"{"relations": ["public.t"], "preempt": [{"application_name": "victim"}], "timeout": "200ms", "on_timeout": "report"}"#;
+    let call = format!("SELECT clear_way('{document}')");
+    // Whoever wraps the call so has lent nothing: neither a signal nor a look.
+    let verdict = caller.run(&call);
+    assert_eq!(
+        verdict.value(),
+        Some("not permitted<insufficient privilege>")
+    );
+    assert!(stage.lives(&victim));
+    // Nor does SET ROLE, for whoever is a member may do all that the role may.
+    let verdict = stage.admin.run(&format!("SET ROLE {plain}; {call}"));
+    assert_eq!(
+        verdict.value(),
+        Some("not permitted<insufficient privilege>")
+    );
+    let verdict = stage.admin.run(&format!("RESET ROLE; {call}"));
+    assert_eq!(verdict.value(), Some("terminatedBEGIN; SELECT FROM t"));
+    // The trail has it under the definer's name, and shows it to nobody else.
     let rows = rows_once_written(
         &stage.admin,
         1,
@@ -217,13 +230,7 @@ fn a_definer_s_preemptions_are_the_definer_s(world: &World) {
     );
     assert!(caller.run("SELECT FROM lockguard.preemptions").is_empty());
     assert_eq!(rows.only().text("is_definer"), "t");
-    assert_eq!(rows.only().text("caller_application_name"), "caller");
-    // Without the wrapper he may not.
-    let victim = stage.session(&root, "victim");
-    victim.run("BEGIN; SELECT FROM t");
-    let bare = r#"{"relations": ["t"], "preempt": [{"application_name": "victim"}], "timeout": "100ms", "take_lock": false}"#;
-    assert_eq!(caller.error(&preempt(bare)).code().code(), "55P03");
-    assert!(stage.lives(&victim));
+    assert_eq!(rows.only().text("caller_application_name"), "admin");
 }
 
 fn what_is_owed_leaks_nothing_to_a_cheap_function(world: &World) {

@@ -13,7 +13,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![
         world;
         lockguard_permits_exactly_what_core_permits,
-        a_security_definer_function_lends_the_rights_that_core_would_see,
+        a_security_definer_function_lends_its_caller_no_signal,
     ]
 }
 
@@ -154,7 +154,7 @@ fn lockguard_permits_exactly_what_core_permits(world: &World) {
     }
 }
 
-fn a_security_definer_function_lends_the_rights_that_core_would_see(world: &World) {
+fn a_security_definer_function_lends_its_caller_no_signal(world: &World) {
     let stage = Stage::new(world.database());
     stage.create_table("t");
     let other = stage.create_role("other", "");
@@ -171,10 +171,15 @@ fn a_security_definer_function_lends_the_rights_that_core_would_see(world: &Worl
     let caller = stage.session(&deployer, "migrate");
     let core = format!("SELECT cancel({})", backup.pid());
     assert_eq!(caller.run(&core).value(), Some("t"));
-    assert_eq!(
-        caller.run("SELECT clear_way()").value(),
-        Some("would terminate")
-    );
+    // Core goes by the function's owner alone. Here whoever calls it must be allowed to as well, and it must be
+    // allowed to as well as its caller.
+    let verdict = |caller: &Session| caller.run("SELECT clear_way()").value().map(str::to_owned);
+    assert_eq!(verdict(&caller).as_deref(), Some("not permitted"));
     assert!(!core_permits(&caller, &backup));
+    assert_eq!(verdict(&stage.admin).as_deref(), Some("would terminate"));
+    stage
+        .admin
+        .run(&format!("ALTER FUNCTION clear_way() OWNER TO {deployer}"));
+    assert_eq!(verdict(&stage.admin).as_deref(), Some("not permitted"));
     backup.run("COMMIT");
 }

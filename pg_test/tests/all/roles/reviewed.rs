@@ -242,7 +242,7 @@ fn every_place_that_raises_rights_is_reviewed(_: &World) {
     let places = files_with(&[
         "as_owner_of(",
         "SetUserIdAndSecContext(",
-        "Lent::by(",
+        "with_lender(",
         "BackgroundWorkerInitializeConnection",
     ]);
     let text = review();
