@@ -5,12 +5,13 @@ use crate::audit;
 use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs::{self, Effect};
-use crate::pg::datum::{self, Name, Text};
+use crate::pg::datum::{self, Document, Name, Text};
 use crate::pg::principals::Principals;
 use crate::pg::{activity, event, extension, interval, locks, transaction, wait};
 use crate::policy::{self, Problem};
 use crate::report::{self, Row};
 use crate::rules::Rules;
+use crate::server_text::ServerText;
 use crate::session::{Class, Session, State};
 use crate::settings;
 use crate::stored;
@@ -70,7 +71,7 @@ fn blockers_of(
     // A session may stand in the way of thousands of relations.
     let mut blocked_by: HashMap<i32, Vec<i32>> = HashMap::new();
     let mode = given(mode, "mode");
-    let sightings = or_raise(mode.and_then(|mode| blockers(relations, &mode)));
+    let sightings = or_raise(mode.and_then(|mode| blockers(relations, &mode.for_people())));
     let now = activity::now();
     let rows = sightings.into_iter().filter_map(|sighting| {
         let relation = pg_sys::Oid::from_u32(sighting.relation?);
@@ -198,16 +199,23 @@ fn preempt_maintenance(
 }
 
 fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result<Vec<Row>, Error> {
-    let document = datum::jsonb_text(&policy.ok_or(Error::Null("policy"))?);
-    let document = serde_json::from_str(&document)
+    let given = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
+    let as_given = |key: &str| given.strings(key);
+    let document = serde_json::from_str(&given.text())
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
     let principals = Principals::of_call();
-    let stored = match policy::stored_name(&document)? {
-        Some(name) => Some(stored::for_use(name, principals.own())?),
+    let stored = match policy::stored_name(&document, &as_given)? {
+        Some(name) => Some(stored::for_use(&name, principals.own())?),
         None => None,
     };
     let base = stored.as_ref().map(|stored| &stored.policy);
-    let request = policy::parse(&document, base, &interval::read, wait::deadlock_timeout())?;
+    let request = policy::parse(
+        &document,
+        &as_given,
+        base,
+        &interval::read,
+        wait::deadlock_timeout(),
+    )?;
     let keeps_locks = transaction::outlives_statement(call);
     act::preempt(&request, stored.as_ref(), principals, keeps_locks)
 }
@@ -238,7 +246,7 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
 }
 
 /// A `text` argument that must be there.
-fn given(argument: Option<AnyElement>, name: &'static str) -> Result<String, Error> {
+fn given(argument: Option<AnyElement>, name: &'static str) -> Result<ServerText, Error> {
     argument
         .map(|argument| datum::text(&argument))
         .ok_or(Error::Null(name))
@@ -248,8 +256,8 @@ fn given(argument: Option<AnyElement>, name: &'static str) -> Result<String, Err
 #[pg_extern(sql = false)]
 fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: Option<AnyElement>) {
     or_raise(given(name, "name").and_then(|name| {
-        let document = datum::jsonb_text(&policy.ok_or(Error::Null("policy"))?);
-        stored::store(&name, &document, comment.map(|c| datum::text(&c)))
+        let document = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
+        stored::store(&name, document, comment.map(|c| datum::text(&c)))
     }));
 }
 

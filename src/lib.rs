@@ -3,7 +3,7 @@
 //! From a call to what is done, the arrows run one way: `api` reads arguments and writes rows;
 //! `needs` tells which locks are needed, `survey` who is in their way, `decide` what to do about
 //! them, `act` does it and `audit` writes it down. `lock`, `session`, `policy`, `decide` and
-//! `report` are pure, as is `undo`: they know no server. `pg` is the only home of `unsafe`.
+//! `report` are pure, as are `undo` and `server_text`: they know no server. `pg` is the only home of `unsafe`.
 #![deny(unsafe_code)]
 
 mod act;
@@ -21,6 +21,7 @@ mod pg;
 mod policy;
 mod report;
 mod rules;
+mod server_text;
 mod session;
 mod settings;
 mod stored;

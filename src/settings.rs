@@ -3,9 +3,11 @@
 //! invalid one then, and drop it.
 
 use crate::error::Error;
+use crate::pg::datum::Document;
 use crate::pg::principals::Principals;
-use crate::pg::{extension, interval, text, wait};
+use crate::pg::{extension, interval, wait};
 use crate::policy::{self, Policy, Problem};
+use crate::server_text::ServerText;
 use crate::stored::{self, Stored};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use serde_json::json;
@@ -75,7 +77,7 @@ pub fn policy(users: &[u32]) -> Result<Option<Rc<Standing>>, Error> {
     if let Some(policy) = known {
         return Ok(policy);
     }
-    let standing = read(&text::of(&value), deadlock_timeout, users)?.map(Rc::new);
+    let standing = read(&ServerText::from(&*value), deadlock_timeout, users)?.map(Rc::new);
     // What is stored may change, and so may who may use it. What else a value means is the same whoever has set it.
     if standing.as_ref().is_none_or(|s| s.stored.is_none()) {
         LAST.set(Some((value, deadlock_timeout, standing.clone())));
@@ -83,7 +85,12 @@ pub fn policy(users: &[u32]) -> Result<Option<Rc<Standing>>, Error> {
     Ok(standing)
 }
 
-fn read(value: &str, deadlock_timeout: Duration, users: &[u32]) -> Result<Option<Standing>, Error> {
+fn read(
+    given: &ServerText,
+    deadlock_timeout: Duration,
+    users: &[u32],
+) -> Result<Option<Standing>, Error> {
+    let value = given.for_people();
     let value = value.trim();
     let document = match () {
         () if value.is_empty() || value.eq_ignore_ascii_case("off") => return Ok(None),
@@ -93,8 +100,12 @@ fn read(value: &str, deadlock_timeout: Duration, users: &[u32]) -> Result<Option
         })?,
         () => json!({ "policy": value }),
     };
-    let stored = match policy::stored_name(&document).map_err(Error::Setting)? {
-        Some(name) => Some(stored::for_use(name, users).map_err(|error| match error {
+    let as_given = |key: &str| match value.starts_with('{') {
+        true => Document::read(given).map_or(vec![], |document| document.strings(key)),
+        false => vec![given.trimmed()],
+    };
+    let stored = match policy::stored_name(&document, &as_given).map_err(Error::Setting)? {
+        Some(name) => Some(stored::for_use(&name, users).map_err(|error| match error {
             Error::UnknownObject { message, hint } => {
                 let choices = "Use \"on\", \"off\", the name of a stored policy, or a policy as a JSON object, such as {\"timeout\": \"1 min\"}.";
                 let hint = hint.map_or(String::new(), |hint| format!("{hint} "));

@@ -3,10 +3,11 @@
 
 use crate::error::Error;
 use crate::nearest::nearest;
-use crate::pg::datum::Text;
+use crate::pg::datum::{Document, Text, Verbatim};
 use crate::pg::{interval, message, raised, roles, snapshots, wait};
 use crate::policy::{self, Policy, Problem, quoted};
 use crate::report;
+use crate::server_text::ServerText;
 use crate::tables;
 use pgrx::prelude::*;
 
@@ -16,7 +17,7 @@ const LONGEST_NAME: usize = 63;
 /// A stored policy, and whose rights it lends.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    pub name: String,
+    pub name: ServerText,
     /// The role that stored it.
     pub owner: u32,
     pub policy: Policy,
@@ -36,7 +37,7 @@ impl Stored {
             false => Err(Error::NotAllowed {
                 message: format!(
                     "stored policy {} was stored anew by another role meanwhile",
-                    quoted(&self.name)
+                    quoted(&self.name.for_people())
                 ),
                 hint: "Call again.".into(),
             }),
@@ -56,14 +57,17 @@ struct Entry {
 /// # Errors
 /// 42704 where there is none; 42501 where one of the roles may not use it, or its owner has been
 /// dropped; 22023 where what is stored is no policy any more; 55P03 while its table is locked.
-pub fn for_use(name: &str, users: &[u32]) -> Result<Stored, Error> {
+pub fn for_use(name: &ServerText, users: &[u32]) -> Result<Stored, Error> {
     let entry = find(name)?;
     let refused = |role: u32| Error::NotAllowed {
-        message: format!("permission denied for stored policy {}", quoted(name)),
+        message: format!(
+            "permission denied for stored policy {}",
+            quoted(&name.for_people())
+        ),
         hint: format!(
             "Its owner, {}, can lend it: SELECT lockguard.lend_policy({}, {});",
             roles::name(entry.owner).unwrap_or("which has been dropped".into()),
-            report::literal(name),
+            report::literal(&name.for_people()),
             report::literal(&roles::name(role).unwrap_or_default())
         ),
     };
@@ -79,7 +83,7 @@ pub fn for_use(name: &str, users: &[u32]) -> Result<Stored, Error> {
     }
     must_have_owner(name, &entry)?;
     Ok(Stored {
-        name: name.to_owned(),
+        name: name.clone(),
         owner: entry.owner,
         policy: read(&entry.policy)?,
         users: users.to_vec(),
@@ -97,10 +101,14 @@ fn read(document: &str) -> Result<Policy, Problem> {
 /// # Errors
 /// 22023 for what is no policy, or no name for one; 42501 for who is not of the database's owner, or
 /// not of the one that stored it before.
-pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), Error> {
+pub fn store(
+    name: &ServerText,
+    document: Document,
+    comment: Option<ServerText>,
+) -> Result<(), Error> {
     may_store()?;
     check_name(name)?;
-    read(document)?;
+    read(&document.text())?;
     let me = roles::current_id();
     let owner = match find(name) {
         // Whose rights it lends is not to change behind the back of who lent it.
@@ -110,7 +118,7 @@ pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), 
                 if entry.owner != me {
                     message::notice(&format!(
                         "stored policy {} is replaced, and still lends the rights of {owner}",
-                        quoted(name)
+                        quoted(&name.for_people())
                     ));
                 }
                 entry.owner
@@ -120,7 +128,7 @@ pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), 
                 forget_loans(name)?;
                 message::notice(&format!(
                     "stored policy {} lends this role's rights from now on; its owner had been dropped, and all its loans have ended",
-                    quoted(name)
+                    quoted(&name.for_people())
                 ));
                 me
             }
@@ -132,20 +140,20 @@ pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), 
         message::notice(&format!(
             "role {} is no member of pg_signal_backend: through stored policy {} it lends its own sessions and those of roles that it is a member of, nobody else's",
             quoted(&roles::name(owner).unwrap_or_default()),
-            quoted(name)
+            quoted(&name.for_people())
         ));
     }
     forget_dropped()?;
     run(
         "INSERT INTO lockguard.policies AS p (name, owner, policy, comment) \
-         VALUES ($1, $2::pg_catalog.regrole, $3::pg_catalog.jsonb, $4) \
+         VALUES ($1, $2::pg_catalog.regrole, $3, $4) \
          ON CONFLICT (name) DO UPDATE \
          SET owner = excluded.owner, policy = excluded.policy, comment = excluded.comment",
         &[
             text(name),
             role(owner),
-            text(document),
-            comment.map(Text).into(),
+            document.into(),
+            comment.map(Verbatim).into(),
         ],
     )
 }
@@ -154,7 +162,7 @@ pub fn store(name: &str, document: &str, comment: Option<String>) -> Result<(), 
 ///
 /// # Errors
 /// 42704 where there is none; 42501 for who is not of its owner.
-pub fn drop(name: &str) -> Result<(), Error> {
+pub fn drop(name: &ServerText) -> Result<(), Error> {
     must_own(name, &find(name)?)?;
     forget_loans(name)?;
     run(
@@ -167,7 +175,7 @@ pub fn drop(name: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// 42704 where there is no such policy or role; 42501 for who is not of the policy's owner.
-pub fn lend(name: &str, to: &str) -> Result<(), Error> {
+pub fn lend(name: &ServerText, to: &ServerText) -> Result<(), Error> {
     let entry = find(name)?;
     must_own(name, &entry)?;
     must_have_owner(name, &entry)?;
@@ -184,15 +192,15 @@ pub fn lend(name: &str, to: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// As for [`lend`].
-pub fn revoke(name: &str, from: &str) -> Result<(), Error> {
+pub fn revoke(name: &ServerText, from: &ServerText) -> Result<(), Error> {
     let entry = find(name)?;
     must_own(name, &entry)?;
     let from_role = existing_role(from)?;
     if !entry.loans.contains(&from_role) {
         message::notice(&format!(
             "stored policy {} was not lent to role {}",
-            quoted(name),
-            quoted(from)
+            quoted(&name.for_people()),
+            quoted(&from.for_people())
         ));
     }
     run(
@@ -202,7 +210,7 @@ pub fn revoke(name: &str, from: &str) -> Result<(), Error> {
     )
 }
 
-fn find(name: &str) -> Result<Entry, Error> {
+fn find(name: &ServerText) -> Result<Entry, Error> {
     const FAILS: &str = "Without it no stored policy can be used.";
     let table = tables::for_reading("policies", FAILS)?;
     tables::for_reading("policy_loans", FAILS)?;
@@ -234,14 +242,17 @@ fn find(name: &str) -> Result<Entry, Error> {
     match found.map_err(server)? {
         Some(entry) => Ok(entry),
         None => Err(Error::UnknownObject {
-            message: format!("stored policy {} does not exist", quoted(name)),
+            message: format!(
+                "stored policy {} does not exist",
+                quoted(&name.for_people())
+            ),
             hint: Some(like(name)?),
         }),
     }
 }
 
 /// Which stored policy was probably meant.
-fn like(name: &str) -> Result<String, Error> {
+fn like(name: &ServerText) -> Result<String, Error> {
     let table = tables::find("policies")?;
     let names = raised::as_owner_of(table, || {
         Spi::connect(|client| {
@@ -254,10 +265,12 @@ fn like(name: &str) -> Result<String, Error> {
         })
     });
     let names = names.map_err(server)?;
-    Ok(match nearest(name, names.iter().map(String::as_str)) {
-        Some(known) => format!("Perhaps you meant {}.", quoted(known)),
-        None => "See lockguard.policies for those that there are.".into(),
-    })
+    Ok(
+        match nearest(&name.for_people(), names.iter().map(String::as_str)) {
+            Some(known) => format!("Perhaps you meant {}.", quoted(known)),
+            None => "See lockguard.policies for those that there are.".into(),
+        },
+    )
 }
 
 fn may_store() -> Result<(), Error> {
@@ -272,11 +285,14 @@ fn may_store() -> Result<(), Error> {
     }
 }
 
-fn must_own(name: &str, entry: &Entry) -> Result<(), Error> {
+fn must_own(name: &ServerText, entry: &Entry) -> Result<(), Error> {
     match roles::has_rights_of(roles::current_id(), entry.owner) {
         true => Ok(()),
         false => Err(Error::NotAllowed {
-            message: format!("must be owner of stored policy {}", quoted(name)),
+            message: format!(
+                "must be owner of stored policy {}",
+                quoted(&name.for_people())
+            ),
             hint: match roles::name(entry.owner) {
                 Some(owner) => format!("Its owner is {}.", quoted(&owner)),
                 None => "Its owner has been dropped: a superuser may drop it.".into(),
@@ -285,13 +301,13 @@ fn must_own(name: &str, entry: &Entry) -> Result<(), Error> {
     }
 }
 
-fn must_have_owner(name: &str, entry: &Entry) -> Result<(), Error> {
+fn must_have_owner(name: &ServerText, entry: &Entry) -> Result<(), Error> {
     match roles::name(entry.owner) {
         Some(_) => Ok(()),
         None => Err(Error::NotAllowed {
             message: format!(
                 "the owner of stored policy {} has been dropped",
-                quoted(name)
+                quoted(&name.for_people())
             ),
             hint: "It lends nobody's rights any more. Have the database's owner store it anew, and lend it again."
                 .into(),
@@ -299,34 +315,36 @@ fn must_have_owner(name: &str, entry: &Entry) -> Result<(), Error> {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+fn check_name(name: &ServerText) -> Result<(), Error> {
     let refused = |message: &str| {
         Err(Error::Argument {
             message: message.into(),
             hint: Some("Use a short word, such as \"nightly-backups\".".into()),
         })
     };
+    let bytes = name.as_bytes().len();
+    let name = name.for_people();
     let reserved = ["on", "off"].iter().any(|w| name.eq_ignore_ascii_case(w));
     match () {
         () if name.trim().is_empty() => refused("the name of a stored policy must not be empty"),
         () if name.trim() != name || reserved || name.starts_with('{') => refused(
             "the name of a stored policy must not be \"on\" or \"off\", nor begin with \"{\", nor begin or end with white space",
         ),
-        () if name.len() > LONGEST_NAME => {
+        () if bytes > LONGEST_NAME => {
             refused("the name of a stored policy must not be longer than 63 bytes")
         }
         () => Ok(()),
     }
 }
 
-fn existing_role(name: &str) -> Result<u32, Error> {
+fn existing_role(name: &ServerText) -> Result<u32, Error> {
     roles::by_name(name).ok_or_else(|| Error::UnknownObject {
-        message: format!("role {} does not exist", quoted(name)),
+        message: format!("role {} does not exist", quoted(&name.for_people())),
         hint: Some("A policy is lent to a role; its members may use it as well.".into()),
     })
 }
 
-fn forget_loans(name: &str) -> Result<(), Error> {
+fn forget_loans(name: &ServerText) -> Result<(), Error> {
     run(
         "DELETE FROM lockguard.policy_loans WHERE policy OPERATOR(pg_catalog.=) $1",
         &[text(name)],
@@ -349,8 +367,8 @@ fn run(query: &str, arguments: &[pgrx::datum::DatumWithOid<'_>]) -> Result<(), E
     raised::changing_as_owner_of(table, || Spi::run_with_args(query, arguments)).map_err(server)
 }
 
-fn text(value: &str) -> pgrx::datum::DatumWithOid<'static> {
-    Text(value.to_owned()).into()
+fn text(value: &ServerText) -> pgrx::datum::DatumWithOid<'static> {
+    Verbatim(value.clone()).into()
 }
 
 fn role(role: u32) -> pgrx::datum::DatumWithOid<'static> {

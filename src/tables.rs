@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::lock::{LockMode, RelationId};
 use crate::pg::{catalog, extension, settings, take};
+use crate::server_text::ServerText;
 
 /// The table of that name in the extension's schema.
 ///
@@ -11,7 +12,9 @@ use crate::pg::{catalog, extension, settings, take};
 /// 42P01 where there is none.
 pub fn find(name: &str) -> Result<RelationId, Error> {
     // Once the extension is dropped, somebody else can make a table of that name.
-    let table = catalog::resolve_parts(Some("lockguard"), name).filter(|t| extension::owns(*t));
+    let found = ServerText::of_bytes(name)
+        .and_then(|name| catalog::resolve_parts(Some(&c"lockguard".into()), &name));
+    let table = found.filter(|t| extension::owns(*t));
     table.ok_or_else(|| Error::UnknownRelation {
         message: format!("table lockguard.{name} does not exist"),
         detail: None,

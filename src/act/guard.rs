@@ -86,7 +86,7 @@ fn may_be_run(statement: &ddl::Statement) -> bool {
     let (subjects, schema_will_do) = statement.subjects();
     subjects
         .into_iter()
-        .filter_map(|name| catalog::resolve_parts(name.schema.as_deref(), &name.name))
+        .filter_map(|name| catalog::resolve_parts(name.schema.as_ref(), &name.name))
         .all(|relation| match schema_will_do {
             true => roles::may_drop(relation),
             false => roles::owns(relation),

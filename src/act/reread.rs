@@ -9,6 +9,7 @@ use crate::needs;
 use crate::pg::catalog;
 use crate::pg::changes::Seen;
 use crate::pg::take::{self, Attempt};
+use crate::server_text::ServerText;
 use std::time::{Duration, Instant};
 
 /// Whether what is needed is still what was needed at the last reading of the catalogs.
@@ -161,7 +162,7 @@ impl Aim {
 ///
 /// # Errors
 /// As for names at the start, but for one that means none.
-fn if_it_exists(name: &String) -> Result<Option<RelationId>, Error> {
+fn if_it_exists(name: &ServerText) -> Result<Option<RelationId>, Error> {
     match needs::named(std::slice::from_ref(name)) {
         Ok(relations) => Ok(relations.first().copied()),
         Err(Error::UnknownRelation { .. }) => Ok(None),

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::needs::{self, Planned, Preparation};
 use crate::pg::catalog;
 use crate::pg::changes::{self, Seen};
+use crate::server_text::ServerText;
 use crate::survey::Way;
 use std::fmt;
 
@@ -28,8 +29,9 @@ impl Statement {
     ///
     /// # Errors
     /// Raises 42601 for what is no SQL.
-    pub fn of_text(text: &str) -> Result<Statement, Error> {
-        let own = text.to_owned();
+    pub fn of_text(text: &ServerText) -> Result<Statement, Error> {
+        let own = text.clone();
+        let text = text.for_people();
         let words: Vec<&str> = text.split_whitespace().collect();
         let line = words.join(" ");
         let line = line.trim_end_matches(';');

@@ -11,6 +11,7 @@ use crate::pg::principals::Principals;
 use crate::pg::{catalog, process};
 use crate::policy::{Problem, Target};
 use crate::rules::Rules;
+use crate::server_text::ServerText;
 use crate::session::Identity;
 use crate::survey::{self, Sighting, Way};
 use std::fmt;
@@ -19,7 +20,7 @@ use std::fmt;
 pub enum Aim {
     Relations {
         /// As the policy names them.
-        given: Vec<String>,
+        given: Vec<ServerText>,
         relations: Vec<RelationId>,
         needs: Vec<Need>,
         mode: LockMode,

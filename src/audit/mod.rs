@@ -44,7 +44,7 @@ pub fn before_signal(
             label.map_or(String::new(), |label| format!("Label {}. ", quoted(label))),
             stored.map_or(String::new(), |stored| format!(
                 "Stored policy {}. ",
-                quoted(&stored.name)
+                quoted(&stored.name.for_people())
             )),
             victim.judgement.class,
             name(&session.usename),

@@ -1,7 +1,7 @@
 //! Marking a preemption as made good.
 
 use crate::error::Error;
-use crate::pg::datum::Text;
+use crate::pg::datum::{Text, Verbatim};
 use crate::pg::{message, raised, roles};
 use crate::tables;
 use pgrx::prelude::*;
@@ -42,7 +42,7 @@ pub fn settle(id: i64) -> Result<(), Error> {
         Spi::run_with_args(
             "UPDATE lockguard.trail SET settled_at = pg_catalog.now(), settled_by = $2 \
              WHERE id OPERATOR(pg_catalog.=) $1",
-            &[id.into(), Text(by).into()],
+            &[id.into(), Verbatim(by).into()],
         )
     })
     .map_err(server)

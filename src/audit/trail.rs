@@ -179,7 +179,7 @@ fn entry(
     Entry {
         signalled_at: now.0,
         label: label.map(str::to_owned),
-        policy: stored.map(|stored| stored.name.clone()),
+        policy: stored.map(|stored| stored.name.for_people()),
         policy_owner: stored.map_or(role, |stored| stored.owner),
         role,
         rolname: roles::name(role),

@@ -3,14 +3,15 @@
 //! works with it.
 
 use crate::lock::LockMode;
+use crate::server_text::ServerText;
 
 /// A relation as a statement names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name {
     /// The database in front of it, where that is not this one: it means nothing here.
-    pub other_database: Option<String>,
-    pub schema: Option<String>,
-    pub name: String,
+    pub other_database: Option<ServerText>,
+    pub schema: Option<ServerText>,
+    pub name: ServerText,
     /// ONLY: without those that inherit from it.
     pub only: bool,
     /// Made with TEMPORARY.
@@ -72,29 +73,29 @@ pub enum Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constraint {
     Check {
-        name: Option<String>,
+        name: Option<ServerText>,
         no_inherit: bool,
         not_valid: bool,
     },
     NotNull {
-        column: Option<String>,
+        column: Option<ServerText>,
         not_valid: bool,
     },
     /// UNIQUE, PRIMARY KEY, EXCLUDE; `using` an index that exists.
     Index {
-        using: Option<String>,
+        using: Option<ServerText>,
         /// The index that exists gets the constraint's name.
         renames: bool,
         primary: bool,
-        columns: Vec<String>,
+        columns: Vec<ServerText>,
     },
     Foreign {
         /// None where the server gives it one.
-        name: Option<String>,
-        columns: Vec<String>,
+        name: Option<ServerText>,
+        columns: Vec<ServerText>,
         table: Name,
         /// Columns of that table; none for its primary key.
-        referenced: Vec<String>,
+        referenced: Vec<ServerText>,
         not_valid: bool,
     },
     Other,
@@ -102,7 +103,7 @@ pub enum Constraint {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    pub name: String,
+    pub name: ServerText,
     /// The type, if it exists already.
     pub type_id: Option<u32>,
     pub constraints: Vec<Constraint>,
@@ -119,7 +120,7 @@ pub enum Triggers {
     All,
     /// Those that the system has not made for constraints.
     User,
-    Named(String),
+    Named(ServerText),
 }
 
 /// A subcommand of ALTER TABLE.
@@ -130,45 +131,45 @@ pub enum Alter {
         if_not_exists: bool,
     },
     DropColumn {
-        column: String,
+        column: ServerText,
         cascade: bool,
     },
     /// `rewrites`: told by the new type and the old one.
     ColumnType {
-        column: String,
+        column: ServerText,
         rewrites: bool,
     },
     /// A default of a column, and what it names.
     Default(Vec<Reference>),
     SetNotNull {
-        column: String,
+        column: ServerText,
     },
     Identity {
-        column: String,
+        column: ServerText,
     },
     DropIdentity {
-        column: String,
+        column: ServerText,
     },
     /// What the table and all that inherit from it are locked for, at the level of the statement.
     Family,
     SetExpression {
-        column: String,
+        column: ServerText,
     },
     AddConstraint(Constraint),
-    ValidateConstraint(String),
-    ChangeConstraint(String),
+    ValidateConstraint(ServerText),
+    ChangeConstraint(ServerText),
     DropConstraint {
-        constraint: String,
+        constraint: ServerText,
         cascade: bool,
     },
     Triggers(Triggers),
-    ClusterOn(String),
-    ReplicaIdentityIndex(String),
+    ClusterOn(ServerText),
+    ReplicaIdentityIndex(ServerText),
     Persistence {
         logged: bool,
     },
-    AccessMethod(Option<String>),
-    Tablespace(String),
+    AccessMethod(Option<ServerText>),
+    Tablespace(ServerText),
     Options,
     Inherit(Name),
     NoInherit(Name),
@@ -193,7 +194,7 @@ pub enum Alter {
 pub enum Reach {
     Index(Name),
     Table(Name),
-    Schema(String),
+    Schema(ServerText),
     /// System catalogs, or everything but them.
     System,
     Database,
@@ -210,9 +211,9 @@ pub enum Transaction {
     Rollback {
         chain: bool,
     },
-    Savepoint(String),
-    Release(String),
-    RollbackTo(String),
+    Savepoint(ServerText),
+    Release(ServerText),
+    RollbackTo(ServerText),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,7 +236,7 @@ pub enum Statement {
     DropPart {
         part: Part,
         table: Name,
-        name: String,
+        name: ServerText,
         cascade: bool,
     },
     DropOwned {
@@ -256,30 +257,30 @@ pub enum Statement {
     Rename {
         kind: Kind,
         name: Name,
-        to: String,
+        to: ServerText,
     },
     RenamePart {
         part: Part,
         table: Name,
-        name: String,
-        to: String,
+        name: ServerText,
+        to: ServerText,
     },
     SetSchema {
         name: Name,
-        schema: String,
+        schema: ServerText,
     },
     /// SET SCHEMA of what is no relation.
     MoveObject {
         object: Address,
         /// Of a type.
         name: Option<Name>,
-        schema: String,
+        schema: ServerText,
     },
     /// ALTER … ALL IN TABLESPACE.
     MoveAll {
         kind: Kind,
-        from: String,
-        to: String,
+        from: ServerText,
+        to: ServerText,
         owners: Vec<u32>,
     },
     CreateIndex {
@@ -304,7 +305,7 @@ pub enum Statement {
     Policy {
         table: Name,
         /// The one that is altered.
-        altered: Option<String>,
+        altered: Option<ServerText>,
         references: Vec<Reference>,
     },
     CreateStatistics {
@@ -341,7 +342,7 @@ pub enum Statement {
         /// Its queries are rewritten as well, as they are before they run.
         is_checked: bool,
         /// The search path that it is analysed with, where it has one of its own.
-        search_path: Option<String>,
+        search_path: Option<ServerText>,
     },
     /// DEPENDS ON EXTENSION.
     DependsOn {
@@ -351,15 +352,15 @@ pub enum Statement {
     Made(Name),
     /// CREATE SCHEMA with what is made in it.
     CreateSchema {
-        name: String,
+        name: ServerText,
         elements: Vec<Statement>,
     },
     RenameSchema {
-        name: String,
-        to: String,
+        name: ServerText,
+        to: ServerText,
     },
     DropSchemas {
-        names: Vec<String>,
+        names: Vec<ServerText>,
         cascade: bool,
     },
     /// COMMENT or SECURITY LABEL on a relation or column.
@@ -380,7 +381,7 @@ pub enum Statement {
     },
     Cluster {
         name: Option<Name>,
-        index: Option<String>,
+        index: Option<ServerText>,
     },
     Vacuum {
         names: Vec<Name>,
@@ -428,11 +429,11 @@ pub enum Statement {
     Transaction(Transaction),
     Several(Vec<Statement>),
     /// It changes how names are resolved from here on; none where it is as it was at first.
-    SearchPath(Option<String>),
+    SearchPath(Option<ServerText>),
     /// Whether the bodies of functions are looked into from here on; none where it is as it was at first.
     ChecksOfBodies(Option<bool>),
     /// Whose name `$user` in the search path is from here on.
-    Role(Option<String>),
+    Role(Option<ServerText>),
     Unseen(String),
     Nothing,
 }
@@ -445,18 +446,18 @@ pub struct IndexShape {
     pub unique: bool,
     pub keys: Vec<IndexKey>,
     /// The columns of INCLUDE.
-    pub included: Vec<String>,
+    pub included: Vec<ServerText>,
     pub is_partial: bool,
     /// The columns that its expressions and its condition name.
-    pub columns: Vec<String>,
+    pub columns: Vec<ServerText>,
     /// The functions that those call.
-    pub functions: Vec<String>,
+    pub functions: Vec<ServerText>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexKey {
     /// None for an expression.
-    pub column: Option<String>,
+    pub column: Option<ServerText>,
     /// The collation, where one is given.
     pub collation: Option<u32>,
     /// That of the operator class, where one is given.

@@ -4,12 +4,13 @@ use crate::error::Error;
 use crate::lock::RelationId;
 use crate::pg::catalog::{self, NameProblem};
 use crate::policy::Problem;
+use crate::server_text::ServerText;
 
 /// The relations that a policy names, in its order.
 ///
 /// # Errors
 /// 22023 for what is no name, 42P01 for what names nothing, 42501 for a system catalog.
-pub fn named(names: &[String]) -> Result<Vec<RelationId>, Error> {
+pub fn named(names: &[ServerText]) -> Result<Vec<RelationId>, Error> {
     names
         .iter()
         .enumerate()
@@ -17,27 +18,28 @@ pub fn named(names: &[String]) -> Result<Vec<RelationId>, Error> {
         .collect()
 }
 
-fn one(place: usize, name: &str) -> Result<RelationId, Error> {
+fn one(place: usize, given: &ServerText) -> Result<RelationId, Error> {
     let path = format!("$.relations[{place}]");
     let unknown = |message, hint: &str| Error::UnknownRelation {
         message,
         detail: Some(format!("At {path} in the policy.")),
         hint: Some(hint.into()),
     };
+    let name = given.for_people();
     // As it was written; in quotes of its own where it has none.
     let shown: String = name.chars().take(200).collect();
     let shown = match shown.contains('"') {
         true => shown,
         false => format!("\"{shown}\""),
     };
-    let relation = catalog::resolve(name).map_err(|problem| match problem {
+    let relation = catalog::resolve(given).map_err(|problem| match problem {
         NameProblem::Syntax => Error::Policy(
             Problem::new(path.clone(), format!("invalid relation name {shown}"))
                 .hint("Write it as in SQL: events, app.events, \"Mixed Case\"."),
         ),
         NameProblem::OtherDatabase(database) => unknown(
             format!("relation {shown} is in another database"),
-            &format!("Connect to database \"{database}\" for it."),
+            &format!("Connect to database \"{}\" for it.", database.for_people()),
         ),
         NameProblem::Unknown if !name.contains('"') && name.chars().any(char::is_uppercase) => unknown(
             format!("relation {} does not exist", shown.to_lowercase()),

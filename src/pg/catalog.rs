@@ -8,8 +8,9 @@ use super::scan::{Index, rows};
 use super::{cached, text};
 use crate::ddl::Address;
 use crate::lock::RelationId;
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, c_char};
 
 /// What `pg_class` says of a relation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub enum NameProblem {
     /// Not a name as SQL spells it.
     Syntax,
     /// A name with that database in front, which is not this one.
-    OtherDatabase(String),
+    OtherDatabase(ServerText),
     Unknown,
 }
 
@@ -76,9 +77,9 @@ pub fn database() -> u32 {
 }
 
 /// Its name.
-pub fn database_name() -> Option<String> {
+pub fn database_name() -> Option<ServerText> {
     // SAFETY: a catalog look-up that answers null for an unknown OID.
-    unsafe { text::from_server(pg_sys::get_database_name(pg_sys::MyDatabaseId)) }
+    unsafe { text::kept(pg_sys::get_database_name(pg_sys::MyDatabaseId)) }
 }
 
 /// Whether the server is in recovery: a standby.
@@ -150,9 +151,9 @@ pub fn name(id: RelationId) -> String {
 }
 
 /// A relation's name as it is, without its schema.
-pub fn bare_name(relation: RelationId) -> Option<String> {
+pub fn bare_name(relation: RelationId) -> Option<ServerText> {
     // SAFETY: a catalog look-up that answers null for an unknown OID.
-    unsafe { text::from_server(pg_sys::get_rel_name(pg_sys::Oid::from_u32(relation))) }
+    unsafe { text::kept(pg_sys::get_rel_name(pg_sys::Oid::from_u32(relation))) }
 }
 
 /// The relation that a name, spelled as in SQL, means in this session.
@@ -160,11 +161,10 @@ pub fn bare_name(relation: RelationId) -> Option<String> {
 /// # Errors
 /// The problem with the name. A schema that this role may not use raises 42501, as it does for
 /// `regclass`.
-pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
-    let raw = CString::new(text::to_server(name)).map_err(|_| NameProblem::Syntax)?;
+pub fn resolve(name: &ServerText) -> Result<RelationId, NameProblem> {
     // SAFETY: the parts are C strings in the current memory context.
     unsafe {
-        let parts = split(&raw, b'.').ok_or(NameProblem::Syntax)?;
+        let parts = split(name.as_c_str(), b'.').ok_or(NameProblem::Syntax)?;
         let (database, schema, relation) = match parts[..] {
             [relation] => (std::ptr::null_mut(), std::ptr::null_mut(), relation),
             [schema, relation] => (std::ptr::null_mut(), schema, relation),
@@ -174,7 +174,7 @@ pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
         if !database.is_null() {
             let own = pg_sys::get_database_name(pg_sys::MyDatabaseId);
             if CStr::from_ptr(own) != CStr::from_ptr(database) {
-                let other = text::from_server(database);
+                let other = text::kept(database);
                 return Err(NameProblem::OtherDatabase(other.unwrap_or_default()));
             }
         }
@@ -186,18 +186,10 @@ pub fn resolve(name: &str) -> Result<RelationId, NameProblem> {
 ///
 /// # Errors
 /// Raises 42501 for a schema that this role may not use.
-pub fn resolve_parts(schema: Option<&str>, name: &str) -> Option<RelationId> {
-    let c_string = |text: &str| CString::new(text::to_server(text)).ok();
-    let relation = c_string(name)?;
-    let schema = match schema {
-        Some(schema) => Some(c_string(schema)?),
-        None => None,
-    };
-    let schema = schema
-        .as_ref()
-        .map_or(std::ptr::null(), |schema| schema.as_ptr());
+pub fn resolve_parts(schema: Option<&ServerText>, name: &ServerText) -> Option<RelationId> {
+    let schema = schema.map_or(std::ptr::null(), |schema| schema.as_c_str().as_ptr());
     // SAFETY: the strings outlive the call.
-    unsafe { look_up(schema.cast_mut(), relation.as_ptr().cast_mut()) }
+    unsafe { look_up(schema.cast_mut(), name.as_c_str().as_ptr().cast_mut()) }
 }
 
 /// The relation of that name, in that schema or, where that is null, along the search path. It is not locked.
@@ -219,19 +211,18 @@ unsafe fn look_up(schema: *mut c_char, relation: *mut c_char) -> Option<Relation
 }
 
 /// The schema of a relation.
-pub fn schema_of(relation: RelationId) -> Option<String> {
+pub fn schema_of(relation: RelationId) -> Option<ServerText> {
     // SAFETY: catalog look-ups that answer null for an unknown OID.
     unsafe {
         let schema = pg_sys::get_rel_namespace(pg_sys::Oid::from_u32(relation));
-        text::from_server(pg_sys::get_namespace_name(schema))
+        text::kept(pg_sys::get_namespace_name(schema))
     }
 }
 
 /// The OID of a schema.
-pub fn schema(name: &str) -> Option<u32> {
-    let name = CString::new(text::to_server(name)).ok()?;
+pub fn schema(name: &ServerText) -> Option<u32> {
     // SAFETY: a catalog look-up.
-    let oid = unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) };
+    let oid = unsafe { pg_sys::get_namespace_oid(name.as_c_str().as_ptr(), true) };
     (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
 }
 
@@ -277,13 +268,10 @@ pub use super::compat::{
 };
 
 /// Identifiers parted by dots or commas, as SQL spells them; none where they are not.
-pub fn identifiers(text: &str, separator: u8) -> Option<Vec<String>> {
-    let text = CString::new(text::to_server(text)).ok()?;
-    let parts = split(&text, separator)?;
+pub fn identifiers(text: &ServerText, separator: u8) -> Option<Vec<ServerText>> {
+    let parts = split(text.as_c_str(), separator)?;
     // SAFETY: they are C strings.
-    let texts = parts
-        .into_iter()
-        .map(|part| unsafe { text::from_server(part) });
+    let texts = parts.into_iter().map(|part| unsafe { text::kept(part) });
     texts.collect()
 }
 

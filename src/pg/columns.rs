@@ -3,8 +3,8 @@
 use super::scan::{Index, rows};
 use super::text;
 use crate::lock::RelationId;
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
-use std::ffi::CString;
 
 /// What `pg_attribute` says of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub struct Column {
 }
 
 /// The column of that name; none if there is none.
-pub fn column(relation: RelationId, name: &str) -> Option<Column> {
-    let name = CString::new(text::to_server(name)).ok()?;
+pub fn column(relation: RelationId, name: &ServerText) -> Option<Column> {
+    let name = name.as_c_str();
     // SAFETY: the copied tuple is ours.
     unsafe {
         let tuple =
@@ -50,10 +50,10 @@ pub fn column(relation: RelationId, name: &str) -> Option<Column> {
 }
 
 /// The name of a relation's column.
-pub fn column_name(relation: RelationId, number: i16) -> Option<String> {
+pub fn column_name(relation: RelationId, number: i16) -> Option<ServerText> {
     // SAFETY: a catalog look-up that answers null for what is not there.
     unsafe {
-        text::from_server(pg_sys::get_attname(
+        text::kept(pg_sys::get_attname(
             pg_sys::Oid::from_u32(relation),
             number,
             true,

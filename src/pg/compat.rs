@@ -266,13 +266,15 @@ pub(super) fn sets_expression(subtype: pg_sys::AlterTableType::Type) -> bool {
 ///
 /// # Safety
 /// The definition of that subcommand.
-pub(super) unsafe fn altered_constraint(definition: *mut pg_sys::Node) -> Option<String> {
+pub(super) unsafe fn altered_constraint(
+    definition: *mut pg_sys::Node,
+) -> Option<crate::server_text::ServerText> {
     // SAFETY: the type that the subcommand has in each major.
     unsafe {
         #[cfg(feature = "pg18")]
-        return super::text::from_server((*definition.cast::<pg_sys::ATAlterConstraint>()).conname);
+        return super::text::kept((*definition.cast::<pg_sys::ATAlterConstraint>()).conname);
         #[cfg(not(feature = "pg18"))]
-        return super::text::from_server((*definition.cast::<pg_sys::Constraint>()).conname);
+        return super::text::kept((*definition.cast::<pg_sys::Constraint>()).conname);
     }
 }
 

@@ -5,6 +5,7 @@ use super::scan::{Index, rows};
 use super::{columns, text};
 use crate::ddl::Address;
 use crate::lock::RelationId;
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ pub fn referencing(table: RelationId) -> Vec<Constraint> {
 
 /// The columns of both sides of a foreign key, by name and in no order, and what else two of them must have in
 /// common for one to become part of the other (`tryAttachPartitionForeignKey` in `tablecmds.c`).
-pub fn foreign_key_traits(key: &Constraint) -> (Vec<(bool, String)>, [u64; 5]) {
+pub fn foreign_key_traits(key: &Constraint) -> (Vec<(bool, ServerText)>, [u64; 5]) {
     let by = Index {
         catalog: catalog::CONSTRAINT,
         index: 2667,
@@ -118,7 +119,7 @@ pub fn foreign_key_traits(key: &Constraint) -> (Vec<(bool, String)>, [u64; 5]) {
         object: key.id,
         part: 0,
     };
-    let mut columns: Vec<(bool, String)> = dependencies(of)
+    let mut columns: Vec<(bool, ServerText)> = dependencies(of)
         .into_iter()
         .filter(|(on, _)| on.class == catalog::CLASS && on.part != 0)
         .filter_map(|(on, kind)| {
@@ -133,7 +134,12 @@ pub fn foreign_key_traits(key: &Constraint) -> (Vec<(bool, String)>, [u64; 5]) {
 
 /// A constraint's name, for reasons.
 pub fn name(id: u32) -> String {
+    server_name(id).for_people()
+}
+
+/// A constraint's name.
+pub fn server_name(id: u32) -> ServerText {
     // SAFETY: a catalog look-up that answers null for an unknown OID.
-    unsafe { text::from_server(pg_sys::get_constraint_name(pg_sys::Oid::from_u32(id))) }
+    unsafe { text::kept(pg_sys::get_constraint_name(pg_sys::Oid::from_u32(id))) }
         .unwrap_or_default()
 }

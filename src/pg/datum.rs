@@ -1,6 +1,7 @@
 //! Values on their way in and out of SQL that pgrx has no type for.
 
-use super::text;
+use super::{text, wait};
+use crate::server_text::ServerText;
 use crate::session::Timestamp;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::{AnyElement, Datum, Inet, Interval, TimestampWithTimeZone};
@@ -93,40 +94,133 @@ macro_rules! sql_type {
     };
 }
 
+/// A value of type `text` in the server's own bytes, as they are.
+#[derive(Clone, Debug)]
+pub struct Verbatim(pub ServerText);
+
+impl IntoDatum for Verbatim {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        // SAFETY: copies a C string.
+        Some(unsafe { pg_sys::cstring_to_text(self.0.as_c_str().as_ptr()) }.into())
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
+    }
+}
+
+impl FromDatum for Verbatim {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Verbatim> {
+        // SAFETY: a datum of type text, as the caller promises.
+        (!is_null).then(|| unsafe { Verbatim(server_text(datum).unwrap_or_default()) })
+    }
+}
+
+impl IntoDatum for Document {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(self.0)
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::JSONBOID
+    }
+}
+
 sql_type!(Text, "text");
 sql_type!(Name, "name");
 
-/// The text of a `jsonb` argument.
-///
-/// It is taken as text because a document may be nested deeper than the JSON library reads, which
-/// then must be an error of ours.
-pub fn jsonb_text(argument: &AnyElement) -> String {
-    // SAFETY: the SQL declaration gives the argument the type jsonb; jsonb_out detoasts it and
-    // answers with a C string.
-    unsafe {
-        let text =
-            pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(argument.datum())]);
-        text.and_then(|t| text::from_server(t.cast_mut_ptr()))
-            .unwrap_or_default()
+/// A `jsonb` value, in the current memory context.
+pub struct Document(pg_sys::Datum);
+
+impl Document {
+    /// That of an argument.
+    pub fn of_argument(argument: &AnyElement) -> Document {
+        // SAFETY: the SQL declaration gives the argument the type jsonb, whose values are of variable length.
+        let value = unsafe { pg_sys::pg_detoast_datum(argument.datum().cast_mut_ptr()) };
+        Document(value.into())
+    }
+
+    /// The document that the server reads in a text.
+    ///
+    /// # Errors
+    /// Raises 22P02 and what else the server says of a text that is none.
+    pub fn read(text: &ServerText) -> Option<Document> {
+        let text = text.as_c_str().as_ptr();
+        // SAFETY: jsonb_in reads a C string.
+        unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.into())]) }
+            .map(Document)
+    }
+
+    /// What people read of it, and what is read of it that does not go back to the server.
+    ///
+    /// It is a text because a document may be nested deeper than the JSON library reads, which then must be an
+    /// error of ours.
+    pub fn text(&self) -> String {
+        // SAFETY: jsonb_out answers with a C string.
+        unsafe {
+            let text = pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(self.0)]);
+            text.and_then(|t| text::from_server(t.cast_mut_ptr()))
+                .unwrap_or_default()
+        }
+    }
+
+    /// The strings under a key, its value or the elements of its value, as the server has them.
+    pub fn strings(&self, key: &str) -> Vec<ServerText> {
+        let key = Text(key.to_owned()).into_datum();
+        // SAFETY: functions of jsonb, given what they take; their results are such values, or texts.
+        unsafe {
+            let call = |function, argument| {
+                pgrx::direct_function_call_as_datum(function, &[Some(self.0), argument])
+            };
+            let Some(value) = call(pg_sys::jsonb_object_field, key) else {
+                return vec![];
+            };
+            let jsonb: *const pg_sys::Jsonb = value.cast_mut_ptr::<pg_sys::Jsonb>();
+            let header = (*jsonb).root.header;
+            if header & pg_sys::JB_FARRAY == 0 || header & pg_sys::JB_FSCALAR != 0 {
+                let text = call(pg_sys::jsonb_object_field_text, key);
+                return text
+                    .and_then(|text| server_text(text))
+                    .into_iter()
+                    .collect();
+            }
+            let element = |i: i32| {
+                wait::answer_interrupts();
+                let text = pgrx::direct_function_call_as_datum(
+                    pg_sys::jsonb_array_element_text,
+                    &[Some(value), Some(i.into())],
+                );
+                text.and_then(|text| server_text(text))
+            };
+            let count = header & pg_sys::JB_CMASK;
+            (0..count as i32).filter_map(element).collect()
+        }
     }
 }
 
-/// The text of a `text` argument.
-pub fn text(argument: &AnyElement) -> String {
-    // SAFETY: the SQL declaration gives the argument the type text; the copy is a C string in the
-    // current memory context.
-    unsafe {
-        let text = pg_sys::text_to_cstring(argument.datum().cast_mut_ptr());
-        text::from_server(text).unwrap_or_default()
-    }
+/// # Safety
+/// A datum of type `text`.
+unsafe fn server_text(datum: pg_sys::Datum) -> Option<ServerText> {
+    // SAFETY: as promised; the copy is a C string in the current memory context.
+    unsafe { text::kept(pg_sys::text_to_cstring(datum.cast_mut_ptr())) }
 }
 
-/// The text of a `name` argument.
-pub fn name(argument: &AnyElement) -> String {
+/// A `text` argument as it is.
+pub fn text(argument: &AnyElement) -> ServerText {
+    // SAFETY: the SQL declaration gives the argument the type text.
+    unsafe { server_text(argument.datum()) }.unwrap_or_default()
+}
+
+/// A `name` argument as it is.
+pub fn name(argument: &AnyElement) -> ServerText {
     // SAFETY: the SQL declaration gives the argument the type name, which ends with a zero byte.
     unsafe {
         let name: *const pg_sys::NameData = argument.datum().cast_mut_ptr::<pg_sys::NameData>();
-        text::from_server((*name).data.as_ptr()).unwrap_or_default()
+        text::kept((*name).data.as_ptr()).unwrap_or_default()
     }
 }
 

@@ -2,11 +2,10 @@
 //! file of its own.
 
 use super::scan::{Index, rows, texts};
-use super::text;
 use crate::ddl::Address;
 use crate::lock::{LockMode, RelationId};
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
-use std::ffi::CString;
 
 /// The catalogs that objects are in, by their OIDs.
 pub mod catalog {
@@ -238,8 +237,8 @@ pub fn on_relation(class: u32, relation: RelationId) -> Vec<Address> {
 }
 
 /// The trigger, rule, policy or constraint of that name on a relation.
-pub fn named(class: u32, relation: RelationId, name: &str) -> Option<Address> {
-    let name = CString::new(text::to_server(name)).ok()?;
+pub fn named(class: u32, relation: RelationId, name: &ServerText) -> Option<Address> {
+    let name = name.as_c_str();
     let relation_oid = pg_sys::Oid::from_u32(relation);
     // SAFETY: catalog look-ups that answer 0 for what is not there.
     let oid = unsafe {

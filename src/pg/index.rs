@@ -3,6 +3,7 @@
 use super::{cached, catalog, columns, text};
 use crate::ddl::IndexShape;
 use crate::lock::RelationId;
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -28,7 +29,7 @@ pub fn will_do(index: RelationId, table: RelationId, shape: &IndexShape) -> bool
     let Some(facts) = facts(index) else {
         return false;
     };
-    let number = |name: &String| columns::column(table, name).map_or(0, |column| column.number);
+    let number = |name: &ServerText| columns::column(table, name).map_or(0, |column| column.number);
     let keys = shape.keys.iter().map(|key| key.column.as_ref());
     let columns: Vec<i16> = keys
         .chain(shape.included.iter().map(Some))
@@ -61,7 +62,7 @@ pub fn will_do(index: RelationId, table: RelationId, shape: &IndexShape) -> bool
     let kept = [facts.expressions, facts.condition];
     let kept: String = kept.into_iter().flatten().collect();
     let named: BTreeSet<i16> = shape.columns.iter().map(number).collect();
-    let called: BTreeSet<&String> = shape.functions.iter().collect();
+    let called: BTreeSet<&ServerText> = shape.functions.iter().collect();
     numbers(&kept, ":varattno ").collect::<BTreeSet<i16>>() == named
         && functions(&kept).iter().collect::<BTreeSet<_>>() == called
 }
@@ -130,7 +131,7 @@ fn numbers<T: FromStr>(kept: &str, label: &str) -> impl Iterator<Item = T> {
 }
 
 /// The names of the functions that such an expression calls, but for casts.
-fn functions(kept: &str) -> Vec<String> {
+fn functions(kept: &str) -> Vec<ServerText> {
     let mut called = vec![];
     for part in kept.split(":funcid ").skip(1) {
         let function: Option<u32> = part.split(' ').next().and_then(|oid| oid.parse().ok());
@@ -141,9 +142,8 @@ fn functions(kept: &str) -> Vec<String> {
         });
         if let (Some(function), false) = (function, is_cast) {
             // SAFETY: a catalog look-up that answers null for an unknown OID.
-            let name = unsafe {
-                text::from_server(pg_sys::get_func_name(pg_sys::Oid::from_u32(function)))
-            };
+            let name =
+                unsafe { text::kept(pg_sys::get_func_name(pg_sys::Oid::from_u32(function))) };
             called.extend(name);
         }
     }

@@ -34,7 +34,7 @@ pub fn as_owner_of<R>(table: RelationId, work: impl FnOnce() -> R) -> R {
         Restore(user, context)
     };
     settings::with_settings_kept(|| {
-        settings::set_search_path("pg_catalog, pg_temp");
+        settings::set_search_path(&c"pg_catalog, pg_temp".into());
         settings::limit_lock_waits("900ms");
         work()
     })

@@ -4,13 +4,18 @@ use super::compat::roles::{READ_ALL_STATS, SIGNAL_AUTOVACUUM, SIGNAL_BACKEND};
 use super::scan::{Index, rows};
 use super::{compat, text};
 use crate::lock::{LockMode, RelationId};
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
-use std::ffi::CString;
+
+/// The name of a role, for people; none if it has been dropped.
+pub fn name(role: u32) -> Option<String> {
+    server_name(role).map(|name| name.for_people())
+}
 
 /// The name of a role; none if it has been dropped.
-pub fn name(role: u32) -> Option<String> {
+pub fn server_name(role: u32) -> Option<ServerText> {
     // SAFETY: with `noerr` the function answers null for an unknown role; the name is copied.
-    unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::Oid::from_u32(role), true)) }
+    unsafe { text::kept(pg_sys::GetUserNameFromId(pg_sys::Oid::from_u32(role), true)) }
 }
 
 /// The role of the session, or that of SET ROLE: whoever calls a SECURITY DEFINER function.
@@ -44,13 +49,13 @@ pub fn current_id() -> u32 {
 }
 
 /// Its name.
-pub fn current() -> Option<String> {
-    name(current_id())
+pub fn current() -> Option<ServerText> {
+    server_name(current_id())
 }
 
 /// The role of that name.
-pub fn by_name(name: &str) -> Option<u32> {
-    let name = CString::new(text::to_server(name)).ok()?;
+pub fn by_name(name: &ServerText) -> Option<u32> {
+    let name = name.as_c_str();
     // SAFETY: a catalog look-up, which answers zero where `missing_ok` and there is none.
     let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
     (role != pg_sys::InvalidOid).then(|| role.to_u32())
@@ -62,9 +67,9 @@ pub fn has_rights_of(member: u32, role: u32) -> bool {
 }
 
 /// The name of the role that they run as once it is reset.
-pub fn session() -> Option<String> {
+pub fn session() -> Option<ServerText> {
     // SAFETY: a number of this session.
-    name(unsafe { pg_sys::GetSessionUserId() }.to_u32())
+    server_name(unsafe { pg_sys::GetSessionUserId() }.to_u32())
 }
 
 /// Whether `pg_stat_activity` shows that role a session of another in full (`HAS_PGSTAT_PERMISSIONS` in

@@ -2,11 +2,12 @@
 //! some work takes. The extension's own settings are not among them.
 
 use super::{catalog, text};
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
 /// The schemas that names are looked up in, in their order.
-pub fn search_path() -> Vec<String> {
+pub fn search_path() -> Vec<ServerText> {
     // SAFETY: reads the search path; the list is of OIDs, in the current memory context.
     unsafe {
         let path = pg_sys::fetch_search_path(false);
@@ -14,38 +15,36 @@ pub fn search_path() -> Vec<String> {
         (0..length)
             .filter_map(|i| {
                 let schema = (*(*path).elements.add(i as usize)).oid_value;
-                text::from_server(pg_sys::get_namespace_name(schema))
+                text::kept(pg_sys::get_namespace_name(schema))
             })
             .collect()
     }
 }
 
 /// What the search path lists, whether there are such schemas or not.
-pub fn search_path_entries() -> Vec<String> {
+pub fn search_path_entries() -> Vec<ServerText> {
     catalog::identifiers(&search_path_setting(), b',').unwrap_or_default()
 }
 
 /// The setting that the search path comes from.
-pub fn search_path_setting() -> String {
+pub fn search_path_setting() -> ServerText {
     // SAFETY: reads a setting that there always is.
     let setting = unsafe { pg_sys::GetConfigOption(c"search_path".as_ptr(), false, false) };
     // SAFETY: null, or a string.
-    unsafe { text::from_server(setting) }.unwrap_or_default()
+    unsafe { text::kept(setting) }.unwrap_or_default()
 }
 
 /// The setting that the search path comes from, as it is after RESET.
-pub fn search_path_at_first() -> String {
+pub fn search_path_at_first() -> ServerText {
     // SAFETY: reads a setting that there always is.
     let setting = unsafe { pg_sys::GetConfigOptionResetString(c"search_path".as_ptr()) };
     // SAFETY: null, or a string.
-    unsafe { text::from_server(setting) }.unwrap_or_default()
+    unsafe { text::kept(setting) }.unwrap_or_default()
 }
 
 /// Sets the search path, until the end of [`with_settings_kept`].
-pub fn set_search_path(path: &str) {
-    if let Ok(path) = CString::new(text::to_server(path)) {
-        set(c"search_path", Some(&path));
-    }
+pub fn set_search_path(path: &ServerText) {
+    set(c"search_path", Some(path.as_c_str()));
 }
 
 /// The name that this session goes by.
@@ -115,8 +114,8 @@ pub fn set_checks_of_bodies(is_on: Option<bool>) {
 }
 
 /// What a text means as a boolean; none where it is none.
-pub fn boolean(text: &str) -> Option<bool> {
-    let text = CString::new(text::to_server(text)).ok()?;
+pub fn boolean(text: &ServerText) -> Option<bool> {
+    let text = text.as_c_str();
     let mut value = false;
     // SAFETY: reads a C string.
     unsafe { pg_sys::parse_bool(text.as_ptr(), &mut value) }.then_some(value)

@@ -3,11 +3,10 @@
 use super::catalog::relation;
 use super::depend::catalog::CLASS;
 use super::scan::{Index, rows};
-use super::text;
 use crate::ddl::Kind;
 use crate::lock::RelationId;
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
-use std::ffi::CString;
 
 /// `pg_toast`
 const TOAST_SCHEMA: u32 = 99;
@@ -24,8 +23,8 @@ const BY_INDEX: Index = Index {
 };
 
 /// A tablespace as `pg_class` has it: 0 for the database's own.
-fn number(name: &str) -> Option<u32> {
-    let name = CString::new(text::to_server(name)).ok()?;
+fn number(name: &ServerText) -> Option<u32> {
+    let name = name.as_c_str();
     // SAFETY: a catalog look-up.
     let oid = unsafe { pg_sys::get_tablespace_oid(name.as_ptr(), true) };
     // SAFETY: set when the session starts.
@@ -38,26 +37,31 @@ fn number(name: &str) -> Option<u32> {
 }
 
 /// Whether a relation would have to move to get to that tablespace.
-pub fn is_other(id: RelationId, name: &str) -> bool {
+pub fn is_other(id: RelationId, name: &ServerText) -> bool {
     let now = relation(id).map(|facts| facts.tablespace);
     number(name) != now
 }
 
 /// Whether a table has another access method than that, or, with none, than the default.
-pub fn is_other_access_method(id: RelationId, name: Option<&str>) -> bool {
+pub fn is_other_access_method(id: RelationId, name: Option<&ServerText>) -> bool {
     // SAFETY: the setting is a C string; the rest is a catalog look-up.
     let method = unsafe {
         let name = match name {
-            Some(name) => CString::new(text::to_server(name)).ok(),
-            None => Some(std::ffi::CStr::from_ptr(pg_sys::default_table_access_method).to_owned()),
+            Some(name) => name.as_c_str().as_ptr(),
+            None => pg_sys::default_table_access_method.cast_const(),
         };
-        name.map(|name| pg_sys::get_table_am_oid(name.as_ptr(), true).to_u32())
+        pg_sys::get_table_am_oid(name, true).to_u32()
     };
-    relation(id).map(|facts| facts.access_method) != method
+    relation(id).map(|facts| facts.access_method) != Some(method)
 }
 
 /// What ALTER … ALL IN TABLESPACE moves.
-pub fn relations(from: &str, to: &str, kind: Kind, owners: &[u32]) -> Vec<RelationId> {
+pub fn relations(
+    from: &ServerText,
+    to: &ServerText,
+    kind: Kind,
+    owners: &[u32],
+) -> Vec<RelationId> {
     let (Some(from), Some(to)) = (number(from), number(to)) else {
         return vec![];
     };

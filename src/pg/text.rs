@@ -1,9 +1,10 @@
 //! Text between the server, which has it in the database's encoding, and Rust, which has UTF-8.
 //!
-//! Nothing here raises an error: what one encoding has and the other has not becomes a question mark
-//! or U+FFFD. Activity reports and names of prepared transactions are not even sure to be in this
+//! What goes back to the server is a [`ServerText`] from the start; what is here is for people. Nothing of it
+//! raises an error: what one encoding has and the other has not becomes a question mark or U+FFFD. Activity reports and names of prepared transactions are not even sure to be in this
 //! database's encoding, for they come from all databases.
 
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 
@@ -24,9 +25,20 @@ pub(super) unsafe fn from_server(string: *const c_char) -> Option<String> {
     ))
 }
 
-/// The text of a string in the database's encoding.
-pub fn of(string: &CStr) -> String {
-    from_server_bytes(string.to_bytes())
+/// The bytes of a C string, as they are; none of a null pointer.
+///
+/// # Safety
+/// `string` is null or a C string.
+pub(super) unsafe fn kept(string: *const c_char) -> Option<ServerText> {
+    // SAFETY: as promised.
+    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.into())
+}
+
+impl ServerText {
+    /// What people read of it; nothing looks that up again.
+    pub fn for_people(&self) -> String {
+        from_server_bytes(self.as_bytes())
+    }
 }
 
 /// The text of bytes in the database's encoding.

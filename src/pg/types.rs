@@ -4,19 +4,18 @@ use super::columns::column_types;
 use super::scan::{Index, rows};
 use super::{cached, catalog, text};
 use crate::lock::RelationId;
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
-use std::ffi::CString;
 
 /// The type of that name in a schema.
-pub fn type_in(schema: &str, name: &str) -> Option<u32> {
+pub fn type_in(schema: &ServerText, name: &ServerText) -> Option<u32> {
     let schema = pg_sys::Oid::from_u32(catalog::schema(schema)?);
-    let name = CString::new(text::to_server(name)).ok()?;
     // SAFETY: a catalog look-up by a name that is copied.
     let oid = unsafe {
         pg_sys::GetSysCacheOid(
             pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
             pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
-            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(name.as_c_str().as_ptr()),
             schema.into(),
             pg_sys::Datum::null(),
             pg_sys::Datum::null(),
@@ -26,10 +25,10 @@ pub fn type_in(schema: &str, name: &str) -> Option<u32> {
 }
 
 /// The schema of a type.
-pub fn schema_of_type(type_id: u32) -> Option<String> {
+pub fn schema_of_type(type_id: u32) -> Option<ServerText> {
     let schema = facts(type_id, |facts| facts.typnamespace)?;
     // SAFETY: a catalog look-up that answers null for an unknown OID.
-    unsafe { text::from_server(pg_sys::get_namespace_name(schema)) }
+    unsafe { text::kept(pg_sys::get_namespace_name(schema)) }
 }
 
 /// Whether values of a domain may not be null.

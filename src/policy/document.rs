@@ -130,6 +130,22 @@ impl<'a> Object<'a> {
     }
 }
 
+/// As [`super::AsGiven`], for a server in UTF-8.
+#[cfg(test)]
+pub fn in_utf8(document: &Value) -> impl Fn(&str) -> Vec<crate::server_text::ServerText> {
+    let given = document.clone();
+    move |key| {
+        let value = &given[key];
+        let all = value
+            .as_array()
+            .map_or(std::slice::from_ref(value), |all| all);
+        let texts = all.iter().filter_map(Value::as_str);
+        texts
+            .filter_map(crate::server_text::ServerText::of_bytes)
+            .collect()
+    }
+}
+
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -13,6 +13,7 @@ pub use problem::{Problem, quoted};
 pub use selector::{Given, Selectors, Verdict};
 
 use crate::lock::LockMode;
+use crate::server_text::ServerText;
 use std::time::Duration;
 
 /// What a call of `preempt_maintenance` was asked to do.
@@ -58,11 +59,14 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// These relations, by names as SQL spells them, about to be locked in that mode.
-    Relations { names: Vec<String>, mode: LockMode },
+    Relations {
+        names: Vec<ServerText>,
+        mode: LockMode,
+    },
     /// Every user relation of the database; each is judged by itself.
     All { mode: LockMode },
     /// What this text of statements is about to lock and to wait for.
-    Statement(String),
+    Statement(ServerText),
     /// Whatever this server process waits for.
     Pid(i32),
 }

@@ -2,9 +2,10 @@
 
 use super::Policy;
 use super::document::{Node, Object};
-use super::parse::{STORED, in_words};
+use super::parse::{AsGiven, STORED, in_words, unreadable};
 use super::problem::{Problem, quoted};
 use super::selector::Selectors;
+use crate::server_text::ServerText;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -28,9 +29,13 @@ const MAY_SET: [&str; 12] = [
 ///
 /// # Errors
 /// A [`Problem`] where it is no name, or the document no object.
-pub fn stored_name(document: &Value) -> Result<Option<&str>, Problem> {
-    let name = Node::root(document).object()?.get(STORED);
-    name.map(|node| node.string()).transpose()
+pub fn stored_name(document: &Value, as_given: AsGiven<'_>) -> Result<Option<ServerText>, Problem> {
+    let Some(node) = Node::root(document).object()?.get(STORED) else {
+        return Ok(None);
+    };
+    node.string()?;
+    let name = as_given(STORED).into_iter().next();
+    name.map(Some).ok_or_else(|| unreadable(&node))
 }
 
 /// `given`, which was read from `object` by itself, on top of `stored`.

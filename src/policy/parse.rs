@@ -7,12 +7,17 @@ use super::selector::{Rule, Selector, Selectors};
 use super::{OnTimeout, Policy, Request, Signal, Target};
 use crate::lock::LockMode;
 use crate::pattern::Pattern;
+use crate::server_text::ServerText;
 use crate::session::Class;
 use serde_json::Value;
 use std::time::Duration;
 
 /// Reads an interval as PostgreSQL does: a text with units to a length, or why not.
 pub type ReadInterval<'a> = &'a dyn Fn(&str) -> Result<Duration, String>;
+
+/// The strings under a key of the document, its value or the elements of its value, as the server has them: what
+/// is looked up there is not what people read.
+pub type AsGiven<'a> = &'a dyn Fn(&str) -> Vec<ServerText>;
 
 /// What a single call is for, and what goes with that alone.
 const TARGET_KEYS: [&str; 4] = ["relations", "statement", "pid", "mode"];
@@ -85,6 +90,7 @@ const MOST_ENTRIES: usize = 100;
 /// A [`Problem`] with the path of the offending value.
 pub fn parse(
     document: &Value,
+    as_given: AsGiven<'_>,
     stored: Option<&Policy>,
     interval: ReadInterval<'_>,
     deadlock_timeout: Duration,
@@ -93,7 +99,7 @@ pub fn parse(
     let keys = TARGET_KEYS.into_iter().chain([STORED, DRY_RUN]);
     let keys: Vec<&str> = keys.chain(STANDING_KEYS).collect();
     object.only(&keys)?;
-    let target = target(&object)?;
+    let target = target(&object, as_given)?;
     let policy = policy(&object, interval, deadlock_timeout)?;
     Ok(Request {
         target,
@@ -241,20 +247,22 @@ fn label(node: &Node<'_>) -> Result<String, Problem> {
     }
 }
 
-fn target(object: &Object<'_>) -> Result<Target, Problem> {
+fn target(object: &Object<'_>, as_given: AsGiven<'_>) -> Result<Target, Problem> {
     const TARGETS: [&str; 3] = ["relations", "statement", "pid"];
     let given: Vec<Node<'_>> = TARGETS.iter().filter_map(|key| object.get(key)).collect();
     match (given.len(), object.get("relations"), object.get("statement")) {
         (0, ..) => Err(Problem::new("$", "no target is given").hint(
             "Give \"relations\", an array of names or \"all\", \"statement\", the DDL about to run, or \"pid\", a session that waits.",
         )),
-        (1, Some(names), _) => relations(&names, object.get("mode")),
+        (1, Some(names), _) => relations(&names, as_given, object.get("mode")),
         (1, None, Some(statement)) => {
             without_mode(
                 object,
                 "With \"statement\", the mode for each relation is worked out from the DDL.",
             )?;
-            Ok(Target::Statement(statement.string()?.to_owned()))
+            statement.string()?;
+            let text = as_given("statement").into_iter().next();
+            Ok(Target::Statement(text.ok_or_else(|| unreadable(&statement))?))
         }
         (1, None, None) => {
             without_mode(
@@ -277,7 +285,16 @@ fn without_mode(object: &Object<'_>, hint: &str) -> Result<(), Problem> {
     }
 }
 
-fn relations(given: &Node<'_>, wanted: Option<Node<'_>>) -> Result<Target, Problem> {
+/// Of a string that no server can have.
+pub(super) fn unreadable(node: &Node<'_>) -> Problem {
+    node.problem("it is no text in the database's encoding")
+}
+
+fn relations(
+    given: &Node<'_>,
+    as_given: AsGiven<'_>,
+    wanted: Option<Node<'_>>,
+) -> Result<Target, Problem> {
     let mode = || match &wanted {
         Some(node) => mode(node),
         None => Ok(LockMode::AccessExclusive),
@@ -297,10 +314,13 @@ fn relations(given: &Node<'_>, wanted: Option<Node<'_>>) -> Result<Target, Probl
                     .problem("the array of relations is empty")
                     .hint("Name the relations that are about to be locked, or write \"all\"."));
             }
-            let names = items
-                .iter()
-                .map(|n| n.string().map(str::to_owned))
-                .collect::<Result<_, _>>()?;
+            for item in &items {
+                item.string()?;
+            }
+            let names = as_given("relations");
+            if names.len() != items.len() {
+                return Err(unreadable(given));
+            }
             Ok(Target::Relations {
                 names,
                 mode: mode()?,

@@ -9,6 +9,7 @@ use crate::lock::LockMode::*;
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, NORMAL, catalog as class};
 use crate::pg::{catalog, columns, index, inheritance, settings, types, wait};
+use crate::server_text::ServerText;
 use std::collections::HashSet;
 
 impl Plan {
@@ -324,7 +325,7 @@ impl Plan {
     pub(super) fn lock_matching_indexes(
         &mut self,
         table: RelationId,
-        columns: &[String],
+        columns: &[ServerText],
         unique: bool,
     ) {
         for member in reach::below(table) {
@@ -393,7 +394,11 @@ impl Plan {
 }
 
 /// The indexes of a table on these columns that belong to none of its parent's yet.
-pub fn matching_indexes(table: RelationId, columns: &[String], unique: bool) -> Vec<RelationId> {
+pub fn matching_indexes(
+    table: RelationId,
+    columns: &[ServerText],
+    unique: bool,
+) -> Vec<RelationId> {
     let numbers: Option<Vec<i16>> = columns
         .iter()
         .map(|column| Some(columns::column(table, column)?.number))

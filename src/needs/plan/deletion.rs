@@ -9,6 +9,7 @@ use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::catalog as class;
 use crate::pg::depend::{self, EXTENSION, INTERNAL, NORMAL};
 use crate::pg::{catalog, constraints, wait};
+use crate::server_text::ServerText;
 use std::collections::HashSet;
 
 use LockMode::{AccessExclusive, ShareUpdateExclusive};
@@ -118,7 +119,7 @@ impl Plan {
         }
     }
 
-    fn drop_part(&mut self, part: Part, table: &Name, name: &str, cascade: bool) {
+    fn drop_part(&mut self, part: Part, table: &Name, name: &ServerText, cascade: bool) {
         let Some(relation) = self.find(table) else {
             return;
         };
@@ -134,7 +135,7 @@ impl Plan {
                 self.lock(
                     relation,
                     AccessExclusive,
-                    format!("{name} on it is dropped"),
+                    format!("{} on it is dropped", name.for_people()),
                 );
                 self.delete(vec![address], cascade);
             }
@@ -148,7 +149,7 @@ impl Plan {
             None => self.lock(
                 relation,
                 LockMode::AccessShare,
-                format!("{name} on it is looked for"),
+                format!("{} on it is looked for", name.for_people()),
             ),
         }
     }

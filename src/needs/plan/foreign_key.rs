@@ -9,23 +9,29 @@ use crate::lock::LockMode::{AccessExclusive, AccessShare, RowShare, ShareRowExcl
 use crate::lock::RelationId;
 use crate::pg::depend::catalog as class;
 use crate::pg::{catalog, columns, constraints};
+use crate::server_text::ServerText;
 
 /// A foreign key that an earlier statement has made between two tables that exist.
 #[derive(Clone, Debug)]
 pub struct MadeKey {
     pub from: RelationId,
     pub to: RelationId,
-    pub name: String,
+    pub name: ServerText,
     /// Of the table that it is on.
-    pub columns: Vec<String>,
+    pub columns: Vec<ServerText>,
     /// Of the other.
-    pub referenced: Vec<String>,
+    pub referenced: Vec<ServerText>,
 }
 
 impl Plan {
     /// A new foreign key that references that table (`ATAddForeignKeyConstraint` in `tablecmds.c`); `from`
     /// what it is on, where that exists and its rows are checked.
-    pub(super) fn reference(&mut self, to: &Name, columns: &[String], from: Option<RelationId>) {
+    pub(super) fn reference(
+        &mut self,
+        to: &Name,
+        columns: &[ServerText],
+        from: Option<RelationId>,
+    ) {
         let Some(referenced) = self.find(to) else {
             if let Some(from) = from {
                 self.read_for_key(from, "read to check the foreign key");
@@ -64,7 +70,10 @@ impl Plan {
             // As `ChooseConstraintName` has it where there is none of that name yet.
             let chosen = || {
                 let table = catalog::bare_name(from).unwrap_or_default();
-                format!("{table}_{}_fkey", columns.join("_"))
+                ServerText::join(
+                    &[table, ServerText::join(columns, c"_"), c"fkey".into()],
+                    c"_",
+                )
             };
             self.made_keys.push(MadeKey {
                 from,
@@ -84,9 +93,9 @@ impl Plan {
         }
     }
 
-    pub(super) fn made_key_named(&self, from: RelationId, name: &str) -> Option<MadeKey> {
+    pub(super) fn made_key_named(&self, from: RelationId, name: &ServerText) -> Option<MadeKey> {
         let mut keys = self.made_keys.iter();
-        keys.find(|key| key.from == from && key.name == name)
+        keys.find(|key| key.from == from && key.name == *name)
             .cloned()
     }
 
@@ -110,7 +119,7 @@ impl Plan {
     pub(super) fn remove_made_keys_with(
         &mut self,
         table: RelationId,
-        column: &str,
+        column: &ServerText,
     ) -> Vec<MadeKey> {
         self.remove_made_keys_where(|key| {
             (key.from == table && key.columns.iter().any(|name| name == column))
@@ -324,7 +333,7 @@ impl Plan {
 }
 
 /// The columns of a table's primary key.
-fn primary_key(table: RelationId) -> Vec<String> {
+fn primary_key(table: RelationId) -> Vec<ServerText> {
     let facts = reach::indexes(table).into_iter().filter_map(catalog::index);
     let keys = facts
         .filter(|facts| facts.is_primary)
@@ -347,14 +356,14 @@ fn has_same(table: RelationId, key: &constraints::Constraint) -> bool {
 fn index_like(table: RelationId, index: RelationId) -> Option<RelationId> {
     let of = catalog::table_of_index(index)?;
     let keys = catalog::index(index)?.keys.into_iter();
-    let columns: Option<Vec<String>> = keys
+    let columns: Option<Vec<ServerText>> = keys
         .map(|number| columns::column_name(of, number))
         .collect();
     key_index(table, &columns?)
 }
 
 /// The index that a foreign key to those columns needs: without columns, that of the primary key.
-fn key_index(table: RelationId, columns: &[String]) -> Option<RelationId> {
+fn key_index(table: RelationId, columns: &[ServerText]) -> Option<RelationId> {
     let mut numbers: Vec<i16> = columns
         .iter()
         .filter_map(|column| Some(columns::column(table, column)?.number))

@@ -8,6 +8,7 @@ use crate::ddl::{Name, Reach, Statement};
 use crate::lock::LockMode::{self, *};
 use crate::lock::RelationId;
 use crate::pg::{catalog, constraints, tablespace};
+use crate::server_text::ServerText;
 use std::collections::HashSet;
 
 impl Plan {
@@ -18,7 +19,7 @@ impl Plan {
                 cascade,
                 restarts,
             } => self.truncate(names, *cascade, *restarts),
-            Statement::Cluster { name, index } => self.cluster(name.as_ref(), index.as_deref()),
+            Statement::Cluster { name, index } => self.cluster(name.as_ref(), index.as_ref()),
             Statement::Vacuum {
                 names,
                 full,
@@ -145,7 +146,7 @@ impl Plan {
         }
     }
 
-    fn cluster(&mut self, name: Option<&Name>, index: Option<&str>) {
+    fn cluster(&mut self, name: Option<&Name>, index: Option<&ServerText>) {
         let Some(name) = name else {
             for table in tablespace::clustered() {
                 self.cluster_one(table, "clustered on an index before");

@@ -17,6 +17,7 @@ use crate::lock::{LockMode, ModeSet, RelationId};
 use crate::pg::depend::catalog as class;
 use crate::pg::event::EventTrigger;
 use crate::pg::{catalog, parser, roles, settings, wait};
+use crate::server_text::ServerText;
 use crate::undo::{List, Map};
 use deletion::Handed;
 use foreign_key::MadeKey;
@@ -53,7 +54,7 @@ pub enum Effect {
 ///
 /// # Errors
 /// Raises 42601 for text that is no SQL, with its position.
-pub fn script(text: &str) -> Vec<Planned> {
+pub fn script(text: &ServerText) -> Vec<Planned> {
     settings::with_settings_kept(|| {
         let _reading = catalog::Reading::begin();
         let mut plan = Plan::default();
@@ -94,15 +95,15 @@ struct Plan {
     /// Foreign keys that earlier statements have made between tables that exist.
     made_keys: List<MadeKey>,
     /// Columns that earlier statements, or parts of this one, have dropped.
-    lost_columns: List<(RelationId, String)>,
+    lost_columns: List<(RelationId, ServerText)>,
     /// Columns that have got another type.
-    retyped: List<(RelationId, String)>,
+    retyped: List<(RelationId, ServerText)>,
     /// What has been dropped by then.
     gone: Map<Address, ()>,
     /// Who inherits no longer from whom, since an earlier statement.
     parted: List<(RelationId, RelationId)>,
     /// What is called so by now, by its catalog and relation, and the name that it has there.
-    renamed_parts: Map<(u32, RelationId, String), String>,
+    renamed_parts: Map<(u32, RelationId, ServerText), ServerText>,
     /// Views that an earlier statement has replaced, and what they read now.
     replaced_views: Map<RelationId, Vec<Found>>,
     /// Tables on which earlier statements have made a trigger, and the function of that where it exists.
@@ -318,10 +319,10 @@ impl Plan {
                 self.names.make_schema(name);
                 // It is searched first for what is made in it.
                 let path = settings::search_path_setting();
-                let first = name.replace('"', "\"\"");
-                let both = match path.trim().is_empty() {
-                    true => format!("\"{first}\""),
-                    false => format!("\"{first}\", {path}"),
+                let first = name.quoted();
+                let both = match path.as_bytes().trim_ascii().is_empty() {
+                    true => first,
+                    false => ServerText::join(&[first, path.clone()], c", "),
                 };
                 settings::set_search_path(&both);
                 elements.iter().for_each(|one| self.statement(one));
@@ -345,6 +346,6 @@ impl Plan {
 
 fn shown(name: &Name) -> String {
     let parts = [&name.other_database, &name.schema].into_iter().flatten();
-    let parts: Vec<&str> = parts.chain([&name.name]).map(String::as_str).collect();
-    parts.join(".")
+    let parts: Vec<ServerText> = parts.chain([&name.name]).cloned().collect();
+    ServerText::join(&parts, c".").for_people()
 }

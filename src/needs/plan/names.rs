@@ -4,7 +4,9 @@
 use crate::ddl::Name;
 use crate::lock::RelationId;
 use crate::pg::{catalog, roles, settings};
+use crate::server_text::ServerText;
 use crate::undo::{List, Map, Undo, Value};
+use std::ffi::CStr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
@@ -49,20 +51,21 @@ pub enum Through {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Key {
     /// None where the server gives it one.
-    pub name: Option<String>,
-    pub columns: Vec<String>,
+    pub name: Option<ServerText>,
+    pub columns: Vec<ServerText>,
 }
 
 impl Key {
     /// Whether that is its name, on a table that had that name when it was made
     /// (`ChooseForeignKeyConstraintNameAddition` in `tablecmds.c`).
-    pub fn is_called(&self, name: &str, table: &str) -> bool {
+    pub fn is_called(&self, name: &ServerText, table: &ServerText) -> bool {
         match &self.name {
             Some(own) => own == name,
             None => {
-                let columns = self.columns.join("_");
-                name.starts_with(&format!("{table}_{columns}_fkey"))
-                    || name.ends_with(&format!("_{columns}_fkey"))
+                let columns = ServerText::join(&self.columns, c"_");
+                let end = [b"_", columns.as_bytes(), b"_fkey"].concat();
+                let whole = [table.as_bytes(), &end].concat();
+                name.as_bytes().starts_with(&whole) || name.as_bytes().ends_with(&end)
             }
         }
     }
@@ -73,11 +76,11 @@ impl Key {
 pub enum Schema {
     Temporary,
     /// By the name that it has in the catalogs.
-    Existing(String),
+    Existing(ServerText),
     Made(usize),
 }
 
-type Place = (Schema, String);
+type Place = (Schema, ServerText);
 
 /// What earlier statements have changed.
 #[derive(Default)]
@@ -90,15 +93,15 @@ pub struct Names {
     made: List<Facts>,
     links: List<(Made, Link)>,
     /// What is called so by now; none where nothing is any more.
-    schemas: Map<String, Option<Schema>>,
+    schemas: Map<ServerText, Option<Schema>>,
     /// How many were ever made, those included that are rolled back.
     made_schemas: usize,
     /// The role that was set.
-    role: Value<Option<String>>,
+    role: Value<Option<ServerText>>,
 }
 
-const TEMPORARY: &str = "pg_temp";
-const CATALOG: &str = "pg_catalog";
+const TEMPORARY: &CStr = c"pg_temp";
+const CATALOG: &CStr = c"pg_catalog";
 
 impl Names {
     /// What a rollback brings back.
@@ -119,7 +122,7 @@ impl Names {
             return Found::Missing;
         }
         if self.is_unchanged() {
-            let found = catalog::resolve_parts(name.schema.as_deref(), &name.name);
+            let found = catalog::resolve_parts(name.schema.as_ref(), &name.name);
             return found.map_or(Found::Missing, Found::Existing);
         }
         match self.place_of(name) {
@@ -154,8 +157,9 @@ impl Names {
         if let Some(found) = self.changed.get(place) {
             return *found;
         }
+        let temporary = ServerText::from(TEMPORARY);
         let schema = match &place.0 {
-            Schema::Temporary => TEMPORARY,
+            Schema::Temporary => &temporary,
             Schema::Existing(name) => name,
             Schema::Made(_) => return Found::Missing,
         };
@@ -165,11 +169,11 @@ impl Names {
     }
 
     /// The schema that is called so by now.
-    pub fn schema(&self, name: &str) -> Option<Schema> {
+    pub fn schema(&self, name: &ServerText) -> Option<Schema> {
         match self.schemas.get(name) {
             Some(known) => known.clone(),
-            None if name == TEMPORARY => Some(Schema::Temporary),
-            None => catalog::schema(name).map(|_| Schema::Existing(name.to_owned())),
+            None if *name == *TEMPORARY => Some(Schema::Temporary),
+            None => catalog::schema(name).map(|_| Schema::Existing(name.clone())),
         }
     }
 
@@ -178,7 +182,7 @@ impl Names {
     fn path(&self) -> Vec<Schema> {
         let listed = self.listed_path();
         let is_listed = |schema: &Schema| listed.contains(schema);
-        let implied = [Schema::Temporary, Schema::Existing(CATALOG.to_owned())];
+        let implied = [Schema::Temporary, Schema::Existing(CATALOG.into())];
         let mut path: Vec<Schema> = implied
             .into_iter()
             .filter(|schema| !is_listed(schema))
@@ -191,11 +195,11 @@ impl Names {
         let usable = settings::search_path();
         let entries = settings::search_path_entries();
         let schemas = entries.into_iter().filter_map(|entry| {
-            if entry != "$user" {
+            if entry != *c"$user" {
                 let schema = self.schema(&entry)?;
                 // The server passes over those that this role may not use.
                 let is_other = self.role.is_some() || self.schemas.contains_key(&entry);
-                let is_usable = is_other || entry == TEMPORARY || usable.contains(&entry);
+                let is_usable = is_other || entry == *TEMPORARY || usable.contains(&entry);
                 return is_usable.then_some(schema);
             }
             self.schema(&self.role.clone().or_else(roles::current)?)
@@ -233,9 +237,9 @@ impl Names {
     }
 
     /// The same, in the schema that a relation is in.
-    pub fn make_beside(&mut self, relation: Found, name: &str) {
+    pub fn make_beside(&mut self, relation: Found, name: &ServerText) {
         if let Some((schema, _)) = self.place_found(relation) {
-            self.make_at((schema, name.to_owned()));
+            self.make_at((schema, name.clone()));
         }
     }
 
@@ -249,9 +253,9 @@ impl Names {
     }
 
     /// What is called so in the schema that a relation is in.
-    pub fn find_beside(&self, relation: Found, name: &str) -> Found {
+    pub fn find_beside(&self, relation: Found, name: &ServerText) -> Found {
         match self.place_found(relation) {
-            Some((schema, _)) => self.look(&(schema, name.to_owned())),
+            Some((schema, _)) => self.look(&(schema, name.clone())),
             None => Found::Missing,
         }
     }
@@ -320,7 +324,7 @@ impl Names {
     }
 
     /// A foreign key of something made is called `to` from here on.
-    pub fn rename_key(&mut self, table: &Name, name: &str, to: &str) {
+    pub fn rename_key(&mut self, table: &Name, name: &ServerText, to: &ServerText) {
         let Found::Made(made) = self.find(table) else {
             return;
         };
@@ -330,7 +334,7 @@ impl Names {
             if matches!(&link.through, Through::Key(key) if is_meant(key)) {
                 self.links.change(at, |(_, link)| {
                     if let Through::Key(key) = &mut link.through {
-                        key.name = Some(to.to_owned());
+                        key.name = Some(to.clone());
                     }
                 });
             }
@@ -358,7 +362,7 @@ impl Names {
     }
 
     /// It is called `to` from here on, in the schema `into`.
-    pub fn rename(&mut self, name: &Name, to: &str, into: Option<&str>) {
+    pub fn rename(&mut self, name: &Name, to: &ServerText, into: Option<&ServerText>) {
         let Some(place) = self.place_of(name) else {
             return;
         };
@@ -367,12 +371,12 @@ impl Names {
             None => Some(place.0.clone()),
         };
         if let Some(schema) = schema {
-            self.set(place, (schema, to.to_owned()));
+            self.set(place, (schema, to.clone()));
         }
     }
 
     /// It goes along into that schema, as the index of a table does.
-    pub fn move_along(&mut self, relation: RelationId, into: &str) {
+    pub fn move_along(&mut self, relation: RelationId, into: &ServerText) {
         let place = self.place_found(Found::Existing(relation));
         if let (Some(place), Some(schema)) = (place, self.schema(into)) {
             let name = place.1.clone();
@@ -387,24 +391,24 @@ impl Names {
         self.places.insert(found, to);
     }
 
-    pub fn make_schema(&mut self, name: &str) {
+    pub fn make_schema(&mut self, name: &ServerText) {
         if self.schema(name).is_none() {
             self.made_schemas += 1;
             let made = Schema::Made(self.made_schemas);
-            self.schemas.insert(name.to_owned(), Some(made));
+            self.schemas.insert(name.clone(), Some(made));
         }
     }
 
-    pub fn rename_schema(&mut self, name: &str, to: &str) {
+    pub fn rename_schema(&mut self, name: &ServerText, to: &ServerText) {
         let schema = self.schema(name);
-        self.schemas.insert(name.to_owned(), None);
-        self.schemas.insert(to.to_owned(), schema);
+        self.schemas.insert(name.clone(), None);
+        self.schemas.insert(to.clone(), schema);
     }
 
     /// The relations that were moved into a schema, or made in it, go with it.
-    pub fn drop_schema(&mut self, name: &str) -> Vec<Found> {
+    pub fn drop_schema(&mut self, name: &ServerText) -> Vec<Found> {
         let schema = self.schema(name);
-        self.schemas.insert(name.to_owned(), None);
+        self.schemas.insert(name.clone(), None);
         let inside = self.changed.iter();
         let inside: Vec<(Place, Found)> = inside
             .filter(|(place, found)| Some(&place.0) == schema.as_ref() && **found != Found::Missing)
@@ -424,7 +428,7 @@ impl Names {
     }
 
     /// Whose the script's statements are from here on.
-    pub fn set_role(&mut self, role: Option<String>) {
+    pub fn set_role(&mut self, role: Option<ServerText>) {
         self.role.set(role);
     }
 }

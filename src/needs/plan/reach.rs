@@ -7,6 +7,7 @@ use crate::ddl::{Address, Name, Part};
 use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, catalog as class};
 use crate::pg::{catalog, columns, inheritance, types, wait};
+use crate::server_text::ServerText;
 
 pub const TABLE: u8 = b'r';
 pub const PARTITIONED: u8 = b'p';
@@ -96,22 +97,42 @@ pub fn class_of(part: Part) -> u32 {
 
 impl Plan {
     /// What is called so on a relation at this point of the script, of those that exist now.
-    pub(super) fn named(&self, class: u32, relation: RelationId, name: &str) -> Option<Address> {
+    pub(super) fn named(
+        &self,
+        class: u32,
+        relation: RelationId,
+        name: &ServerText,
+    ) -> Option<Address> {
         depend::named(class, relation, self.first_name(class, relation, name))
     }
 
     /// The same of a column.
-    pub(super) fn column(&self, relation: RelationId, name: &str) -> Option<columns::Column> {
+    pub(super) fn column(
+        &self,
+        relation: RelationId,
+        name: &ServerText,
+    ) -> Option<columns::Column> {
         columns::column(relation, self.first_name(class::CLASS, relation, name))
     }
 
-    fn first_name<'a>(&'a self, class: u32, relation: RelationId, name: &'a str) -> &'a str {
-        let key = (class, relation, name.to_owned());
-        self.renamed_parts.get(&key).map_or(name, String::as_str)
+    fn first_name<'a>(
+        &'a self,
+        class: u32,
+        relation: RelationId,
+        name: &'a ServerText,
+    ) -> &'a ServerText {
+        let key = (class, relation, name.clone());
+        self.renamed_parts.get(&key).unwrap_or(name)
     }
 
     /// A part of a relation is called `to` from here on, in those too that inherit it.
-    pub(super) fn part_is_called(&mut self, part: Part, table: &Name, name: &str, to: &str) {
+    pub(super) fn part_is_called(
+        &mut self,
+        part: Part,
+        table: &Name,
+        name: &ServerText,
+        to: &ServerText,
+    ) {
         if part == Part::Constraint {
             self.names.rename_key(table, name, to);
         }
@@ -120,18 +141,17 @@ impl Plan {
         };
         let mut keys = self.made_keys.iter();
         if part == Part::Constraint
-            && let Some(at) = keys.position(|key| key.from == relation && key.name == name)
+            && let Some(at) = keys.position(|key| key.from == relation && key.name == *name)
         {
-            self.made_keys
-                .change(at, |key| to.clone_into(&mut key.name));
+            self.made_keys.change(at, |key| key.name.clone_from(to));
             return;
         }
         let class = class_of(part);
         for member in family(relation, table.only) {
-            let first = self.first_name(class, member, name).to_owned();
-            self.renamed_parts.remove(&(class, member, name.to_owned()));
+            let first = self.first_name(class, member, name).clone();
+            self.renamed_parts.remove(&(class, member, name.clone()));
             self.renamed_parts
-                .insert((class, member, to.to_owned()), first);
+                .insert((class, member, to.clone()), first);
         }
     }
 
@@ -250,7 +270,7 @@ impl Plan {
     }
 
     /// An index named without schema: it is in that of its table.
-    pub(super) fn index_of(&mut self, table: RelationId, index: &str) -> Option<RelationId> {
+    pub(super) fn index_of(&mut self, table: RelationId, index: &ServerText) -> Option<RelationId> {
         match self.names.find_beside(Found::Existing(table), index) {
             Found::Existing(index) => Some(index),
             _ => None,

@@ -6,16 +6,17 @@
 use super::Plan;
 use crate::ddl::Transaction;
 use crate::pg::settings;
+use crate::server_text::ServerText;
 use crate::undo::{Point, Undo};
 use std::rc::Rc;
 
 /// Where a transaction or a savepoint in it began.
 pub struct Saved {
     /// None for the beginning of the transaction.
-    savepoint: Option<String>,
+    savepoint: Option<ServerText>,
     /// Of each of [`Plan::kept`].
     points: Vec<Point>,
-    search_path: Rc<str>,
+    search_path: Rc<ServerText>,
     checks_bodies: bool,
 }
 
@@ -55,17 +56,17 @@ impl Plan {
     }
 
     /// The last one of that name.
-    fn savepoint(&self, name: &str) -> Option<usize> {
+    fn savepoint(&self, name: &ServerText) -> Option<usize> {
         self.saved
             .iter()
-            .rposition(|saved| saved.savepoint.as_deref() == Some(name))
+            .rposition(|saved| saved.savepoint.as_ref() == Some(name))
     }
 
-    fn save(&mut self, savepoint: Option<&String>) {
+    fn save(&mut self, savepoint: Option<&ServerText>) {
         let search_path = settings::search_path_setting();
         let search_path = match self.saved.last() {
-            Some(last) if *last.search_path == *search_path => Rc::clone(&last.search_path),
-            _ => search_path.into(),
+            Some(last) if *last.search_path == search_path => Rc::clone(&last.search_path),
+            _ => Rc::new(search_path),
         };
         let points = self.kept().into_iter().map(Undo::point).collect();
         self.saved.push(Saved {

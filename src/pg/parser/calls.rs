@@ -47,7 +47,7 @@ unsafe fn run_by(tree: *mut pg_sys::Node, found: &mut Vec<String>) {
             }
             T_ExplainStmt => {
                 let statement: &pg_sys::ExplainStmt = &*tree.cast();
-                if node::boolean_option(statement.options, "analyze") == Some(true) {
+                if node::boolean_option(statement.options, c"analyze") == Some(true) {
                     run_by(statement.query, found);
                 }
             }

@@ -4,9 +4,10 @@ use super::{node, other, query, rewrite, types};
 use crate::ddl::{Address, Column, Constraint, CreateTable, IndexKey, IndexShape, Name, Statement};
 use crate::pg::compat::{self, unbound};
 use crate::pg::wait;
+use crate::server_text::ServerText;
 use pgrx::pg_sys::{self, ConstrType::*, NodeTag::*};
 use pgrx::prelude::*;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 
 /// # Safety
 /// A raw parse tree.
@@ -77,7 +78,7 @@ unsafe fn index_shape(statement: &pg_sys::IndexStmt) -> IndexShape {
 
 /// # Safety
 /// Null or a raw expression.
-unsafe fn bare_column(expression: *mut pg_sys::Node) -> Option<String> {
+unsafe fn bare_column(expression: *mut pg_sys::Node) -> Option<ServerText> {
     // SAFETY: as promised.
     unsafe {
         match node::is(expression, T_ColumnRef) {
@@ -90,8 +91,8 @@ unsafe fn bare_column(expression: *mut pg_sys::Node) -> Option<String> {
 /// What an expression names.
 #[derive(Default)]
 struct Named {
-    columns: Vec<String>,
-    functions: Vec<String>,
+    columns: Vec<ServerText>,
+    functions: Vec<ServerText>,
 }
 
 impl Named {
@@ -160,7 +161,7 @@ pub unsafe fn rule(statement: &pg_sys::RuleStmt) -> Statement {
 
 /// OLD and NEW of a rule.
 fn is_of_rule(name: &Name) -> bool {
-    name.schema.is_none() && (name.name == "old" || name.name == "new")
+    name.schema.is_none() && (name.name == *c"old" || name.name == *c"new")
 }
 
 /// # Safety
@@ -323,20 +324,20 @@ pub unsafe fn column(definition: &pg_sys::ColumnDef) -> Column {
 /// # Safety
 /// Null or a type name.
 unsafe fn is_serial(name: *const pg_sys::TypeName) -> bool {
-    const SERIAL: [&str; 6] = [
-        "smallserial",
-        "serial2",
-        "serial",
-        "serial4",
-        "bigserial",
-        "serial8",
+    const SERIAL: [&CStr; 6] = [
+        c"smallserial",
+        c"serial2",
+        c"serial",
+        c"serial4",
+        c"bigserial",
+        c"serial8",
     ];
     if name.is_null() {
         return false;
     }
     // SAFETY: as promised.
     match unsafe { node::strings((*name).names) }.as_slice() {
-        [name] => SERIAL.contains(&name.as_str()),
+        [name] => SERIAL.contains(&name.as_c_str()),
         _ => false,
     }
 }
@@ -345,7 +346,10 @@ unsafe fn is_serial(name: *const pg_sys::TypeName) -> bool {
 ///
 /// # Safety
 /// A raw parse tree.
-pub unsafe fn constraint(constraint: &pg_sys::Constraint, column: Option<&str>) -> Constraint {
+pub unsafe fn constraint(
+    constraint: &pg_sys::Constraint,
+    column: Option<&ServerText>,
+) -> Constraint {
     // SAFETY: as promised.
     unsafe {
         match constraint.contype {
@@ -356,7 +360,7 @@ pub unsafe fn constraint(constraint: &pg_sys::Constraint, column: Option<&str>) 
             },
             CONSTR_NOTNULL => Constraint::NotNull {
                 column: column
-                    .map(str::to_owned)
+                    .cloned()
                     .or_else(|| node::strings(constraint.keys).into_iter().next()),
                 not_valid: constraint.skip_validation,
             },
@@ -366,14 +370,14 @@ pub unsafe fn constraint(constraint: &pg_sys::Constraint, column: Option<&str>) 
                     .is_some_and(|name| Some(name) != node::string(constraint.indexname)),
                 primary: constraint.contype == CONSTR_PRIMARY,
                 columns: match column {
-                    Some(column) => vec![column.to_owned()],
+                    Some(column) => vec![column.clone()],
                     None => node::strings(constraint.keys),
                 },
             },
             CONSTR_FOREIGN => Constraint::Foreign {
                 name: node::string(constraint.conname),
                 columns: match column {
-                    Some(column) => vec![column.to_owned()],
+                    Some(column) => vec![column.clone()],
                     None => node::strings(constraint.fk_attrs),
                 },
                 table: node::name(constraint.pktable),
@@ -404,7 +408,7 @@ pub unsafe fn sequence(statement: &pg_sys::CreateSeqStmt) -> Statement {
 pub unsafe fn owner(options: *mut pg_sys::List) -> Option<Name> {
     // SAFETY: as promised; NONE is a list of one.
     unsafe {
-        let option = node::option(options, "owned_by")?;
+        let option = node::option(options, c"owned_by")?;
         node::name_and_part((*option).arg.cast()).map(|(table, _)| table)
     }
 }
@@ -455,16 +459,17 @@ pub unsafe fn function(statement: &pg_sys::CreateFunctionStmt) -> Statement {
                 search_path: None,
             };
         }
-        let language = node::option(statement.options, "language")
+        let language = node::option(statement.options, c"language")
             .map(|option| pg_sys::defGetString(option))
             .and_then(|name| node::string(name));
-        let body =
-            node::option(statement.options, "as").map(|option| node::strings((*option).arg.cast()));
+        let body = node::option(statement.options, c"as")
+            .map(|option| node::strings((*option).arg.cast()));
         let mut parameters = node::elements::<pg_sys::FunctionParameter>(statement.parameters);
         // Whose types are known only when it is called.
         let is_polymorphic = parameters.any(|parameter| is_polymorphic(&*parameter));
-        let is_checked =
-            language.as_deref() == Some("sql") && pg_sys::check_function_bodies && !is_polymorphic;
+        let is_checked = language.is_some_and(|language| language == *c"sql")
+            && pg_sys::check_function_bodies
+            && !is_polymorphic;
         match body.and_then(|body| body.into_iter().next()) {
             Some(body) if is_checked => Statement::CreateFunction {
                 references: super::raw(&body)
@@ -497,11 +502,11 @@ unsafe fn is_polymorphic(parameter: &pg_sys::FunctionParameter) -> bool {
 ///
 /// # Safety
 /// The options of a function.
-unsafe fn search_path(options: *mut pg_sys::List) -> Option<String> {
+unsafe fn search_path(options: *mut pg_sys::List) -> Option<ServerText> {
     // SAFETY: as promised.
     unsafe {
         node::elements::<pg_sys::DefElem>(options)
-            .filter(|option| node::string((**option).defname).as_deref() == Some("set"))
+            .filter(|option| node::string((**option).defname).is_some_and(|name| name == *c"set"))
             .filter_map(|option| other::search_path(&*(*option).arg.cast()))
             .last()
     }

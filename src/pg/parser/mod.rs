@@ -17,9 +17,9 @@ pub use types::Types;
 
 use crate::ddl::Statement;
 use crate::pg::text;
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::ffi::CString;
 
 /// A statement of a text.
 pub struct Parsed {
@@ -35,7 +35,7 @@ pub struct Script(std::vec::IntoIter<*mut pg_sys::Node>);
 ///
 /// # Errors
 /// Raises 42601 and what else the parser does, with the position in that text.
-pub fn parse(source: &str) -> Script {
+pub fn parse(source: &ServerText) -> Script {
     Script(raw(source).into_iter())
 }
 
@@ -57,10 +57,8 @@ impl Script {
 }
 
 /// The parse trees of a text.
-fn raw(source: &str) -> Vec<*mut pg_sys::Node> {
-    let Ok(source) = CString::new(text::to_server(source)) else {
-        return vec![];
-    };
+fn raw(source: &ServerText) -> Vec<*mut pg_sys::Node> {
+    let source = source.as_c_str();
     // SAFETY: the trees live in the current memory context, as does the place, which an error may need
     // once more when it has unwound to the server's own handler: that one puts the stack back.
     unsafe {

@@ -3,8 +3,9 @@
 use super::types;
 use crate::ddl::Name;
 use crate::pg::{catalog, text, wait};
+use crate::server_text::ServerText;
 use pgrx::pg_sys;
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
 /// The elements of a list of pointers to nodes of that type; where it has a null for one (an empty statement in the
 /// body of a function), that is none. It answers interrupts: a list may have a million.
@@ -27,21 +28,21 @@ pub unsafe fn elements<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut 
 
 /// # Safety
 /// Null or a C string.
-pub unsafe fn string(value: *const c_char) -> Option<String> {
+pub unsafe fn string(value: *const c_char) -> Option<ServerText> {
     // SAFETY: as promised.
-    unsafe { text::from_server(value) }
+    unsafe { text::kept(value) }
 }
 
 /// A database in front of a relation's name, unless it is this one.
-fn other_database(given: Option<String>) -> Option<String> {
+fn other_database(given: Option<ServerText>) -> Option<ServerText> {
     given.filter(|given| catalog::database_name().as_ref() != Some(given))
 }
 
 /// A relation named by the parts of its name.
-fn name_of_parts(mut parts: Vec<String>) -> Option<Name> {
+fn name_of_parts(mut parts: Vec<ServerText>) -> Option<Name> {
     let name = parts.pop()?;
     let schema = parts.pop();
-    let database = (!parts.is_empty()).then(|| parts.join("."));
+    let database = (!parts.is_empty()).then(|| ServerText::join(&parts, c"."));
     Some(Name {
         other_database: other_database(database),
         schema,
@@ -82,7 +83,7 @@ pub unsafe fn names(list: *mut pg_sys::List) -> Vec<Name> {
 ///
 /// # Safety
 /// Such a list; elements of other types are passed over.
-pub unsafe fn strings(list: *mut pg_sys::List) -> Vec<String> {
+pub unsafe fn strings(list: *mut pg_sys::List) -> Vec<ServerText> {
     // SAFETY: as promised.
     unsafe {
         elements(list)
@@ -105,7 +106,7 @@ pub unsafe fn name_of_list(list: *mut pg_sys::List) -> Option<Name> {
 ///
 /// # Safety
 /// A list of `String` nodes.
-pub unsafe fn name_and_part(list: *mut pg_sys::List) -> Option<(Name, String)> {
+pub unsafe fn name_and_part(list: *mut pg_sys::List) -> Option<(Name, ServerText)> {
     // SAFETY: as promised.
     let mut parts = unsafe { strings(list) };
     let part = parts.pop()?;
@@ -116,7 +117,7 @@ pub unsafe fn name_and_part(list: *mut pg_sys::List) -> Option<(Name, String)> {
 ///
 /// # Safety
 /// Null or a raw expression.
-pub unsafe fn constant(constant: *mut pg_sys::Node) -> Option<String> {
+pub unsafe fn constant(constant: *mut pg_sys::Node) -> Option<ServerText> {
     // SAFETY: a constant's value is tagged as what it is.
     unsafe {
         if !is(constant, pg_sys::NodeTag::T_A_Const) {
@@ -185,7 +186,7 @@ pub unsafe fn role(role: *const pg_sys::RoleSpec) -> Option<u32> {
 ///
 /// # Safety
 /// Null or a role.
-pub unsafe fn role_name(role: *const pg_sys::RoleSpec) -> Option<String> {
+pub unsafe fn role_name(role: *const pg_sys::RoleSpec) -> Option<ServerText> {
     // SAFETY: as promised; a catalog look-up that answers null for an unknown OID.
     unsafe {
         let role = self::role(role)?;
@@ -197,19 +198,19 @@ pub unsafe fn role_name(role: *const pg_sys::RoleSpec) -> Option<String> {
 ///
 /// # Safety
 /// A list of `DefElem`s.
-pub unsafe fn boolean_option(list: *mut pg_sys::List, name: &str) -> Option<bool> {
+pub unsafe fn boolean_option(list: *mut pg_sys::List, name: &CStr) -> Option<bool> {
     // SAFETY: as promised.
     unsafe { option(list, name).map(|option| pg_sys::defGetBoolean(option)) }
 }
 
 /// # Safety
 /// A list of `DefElem`s.
-pub unsafe fn option(list: *mut pg_sys::List, name: &str) -> Option<*mut pg_sys::DefElem> {
+pub unsafe fn option(list: *mut pg_sys::List, name: &CStr) -> Option<*mut pg_sys::DefElem> {
     // SAFETY: as promised.
     unsafe {
         elements(list)
             .filter(|option: &*mut pg_sys::DefElem| {
-                string((**option).defname).as_deref() == Some(name)
+                string((**option).defname).is_some_and(|given| given == *name)
             })
             .last()
     }

@@ -4,6 +4,7 @@ use super::{drop, node, query};
 use crate::ddl::{Name, Naming, Part, Reach, Reference, Statement, Transaction};
 use crate::lock::LockMode;
 use crate::pg::settings;
+use crate::server_text::ServerText;
 use pgrx::pg_sys::{self, ObjectType::*};
 
 /// COMMENT and SECURITY LABEL.
@@ -79,11 +80,11 @@ pub unsafe fn vacuum(statement: &pg_sys::VacuumStmt) -> Statement {
                 .filter(|table| !(**table).relation.is_null())
                 .map(|table| node::name((*table).relation))
                 .collect(),
-            full: option("full").unwrap_or(false),
+            full: option(c"full").unwrap_or(false),
             vacuums: statement.is_vacuumcmd,
-            analyzes: !statement.is_vacuumcmd || option("analyze").unwrap_or(false),
-            main: option("process_main").unwrap_or(true),
-            toast: option("process_toast").unwrap_or(true),
+            analyzes: !statement.is_vacuumcmd || option(c"analyze").unwrap_or(false),
+            main: option(c"process_main").unwrap_or(true),
+            toast: option(c"process_toast").unwrap_or(true),
         }
     }
 }
@@ -105,7 +106,7 @@ pub unsafe fn reindex(statement: &pg_sys::ReindexStmt) -> Statement {
         };
         Statement::Reindex {
             reach,
-            concurrently: node::boolean_option(statement.params, "concurrently").unwrap_or(false),
+            concurrently: node::boolean_option(statement.params, c"concurrently").unwrap_or(false),
         }
     }
 }
@@ -163,7 +164,7 @@ pub unsafe fn copy(statement: &pg_sys::CopyStmt) -> Statement {
 pub unsafe fn explain(statement: &pg_sys::ExplainStmt) -> Statement {
     // SAFETY: as promised.
     unsafe {
-        let analyzes = node::boolean_option(statement.options, "analyze").unwrap_or(false);
+        let analyzes = node::boolean_option(statement.options, c"analyze").unwrap_or(false);
         explained(super::seen(statement.query), analyzes)
     }
 }
@@ -237,13 +238,14 @@ enum Setting {
 ///
 /// # Safety
 /// A raw parse tree.
-unsafe fn setting(statement: &pg_sys::VariableSetStmt) -> Option<(Setting, Option<String>)> {
+unsafe fn setting(statement: &pg_sys::VariableSetStmt) -> Option<(Setting, Option<ServerText>)> {
     use pg_sys::VariableSetKind::*;
     // SAFETY: as promised.
-    let setting = match &*unsafe { node::string(statement.name) }?.to_ascii_lowercase() {
-        "search_path" => Setting::SearchPath,
-        "role" | "session_authorization" => Setting::Role,
-        "check_function_bodies" => Setting::ChecksOfBodies,
+    let name = unsafe { node::string(statement.name) }?;
+    let setting = match &*name.as_bytes().to_ascii_lowercase() {
+        b"search_path" => Setting::SearchPath,
+        b"role" | b"session_authorization" => Setting::Role,
+        b"check_function_bodies" => Setting::ChecksOfBodies,
         _ => return None,
     };
     let value = match statement.kind {
@@ -272,7 +274,7 @@ pub unsafe fn set(statement: &pg_sys::VariableSetStmt) -> Statement {
     // SAFETY: as promised.
     match unsafe { setting(statement) } {
         Some((Setting::SearchPath, path)) => Statement::SearchPath(path),
-        Some((Setting::Role, role)) => Statement::Role(role.filter(|role| role != "none")),
+        Some((Setting::Role, role)) => Statement::Role(role.filter(|role| *role != *c"none")),
         Some((Setting::ChecksOfBodies, None)) => Statement::ChecksOfBodies(None),
         Some((Setting::ChecksOfBodies, Some(value))) => match settings::boolean(&value) {
             Some(is_on) => Statement::ChecksOfBodies(Some(is_on)),
@@ -298,7 +300,7 @@ pub fn discard(statement: &pg_sys::DiscardStmt) -> Statement {
 ///
 /// # Safety
 /// A raw parse tree.
-pub unsafe fn search_path(statement: &pg_sys::VariableSetStmt) -> Option<String> {
+pub unsafe fn search_path(statement: &pg_sys::VariableSetStmt) -> Option<ServerText> {
     // SAFETY: as promised.
     match unsafe { setting(statement) } {
         Some((Setting::SearchPath, path)) => path,

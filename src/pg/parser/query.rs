@@ -5,6 +5,7 @@ use crate::ddl::{Name, Naming, Reference, Statement};
 use crate::lock::LockMode;
 use crate::pg::compat::unbound;
 use crate::pg::{catalog, columns, depend, wait};
+use crate::server_text::ServerText;
 use pgrx::pg_sys::{self, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -101,11 +102,11 @@ pub unsafe fn references_of_list(list: *mut pg_sys::List) -> Vec<Reference> {
 struct Finder {
     found: Vec<Reference>,
     /// Names that WITH gives here.
-    with: Vec<String>,
+    with: Vec<ServerText>,
     /// The next SELECT is in the FROM of one whose FOR UPDATE, or the like, reaches into it.
     is_locked: bool,
     /// What `set_config` makes the search path.
-    search_path: Option<String>,
+    search_path: Option<ServerText>,
 }
 
 impl Finder {
@@ -198,7 +199,7 @@ impl Finder {
         unsafe {
             let tables: Vec<*mut pg_sys::CommonTableExpr> = node::elements((*with).ctes).collect();
             let names = tables.iter().map(|table| node::string((**table).ctename));
-            let names: Vec<String> = names.map(Option::unwrap_or_default).collect();
+            let names: Vec<ServerText> = names.map(Option::unwrap_or_default).collect();
             if (*with).recursive {
                 self.with.extend(names.iter().cloned());
             }
@@ -230,10 +231,10 @@ impl Finder {
         // SAFETY: as promised.
         unsafe {
             let name = node::strings(call.funcname).pop();
-            let mode = match name.as_deref() {
-                Some("nextval" | "setval" | "currval") => LockMode::RowExclusive,
+            let mode = match name.as_ref().map(ServerText::as_bytes) {
+                Some(b"nextval" | b"setval" | b"currval") => LockMode::RowExclusive,
                 // It keeps the lock that it reads the view's query with.
-                Some("pg_get_viewdef") => LockMode::AccessShare,
+                Some(b"pg_get_viewdef") => LockMode::AccessShare,
                 _ => return,
             };
             let mut argument = node::elements::<pg_sys::Node>(call.args)
@@ -259,7 +260,7 @@ impl Finder {
         // SAFETY: as promised.
         unsafe {
             let type_name = node::strings((*cast.typeName).names).pop();
-            if type_name.as_deref() == Some("regclass")
+            if type_name.is_some_and(|name| name == *c"regclass")
                 && let Some(name) = node::name_in_constant(cast.arg)
             {
                 self.found.push((name, Naming::Constant(None)));
@@ -274,12 +275,13 @@ impl Finder {
     unsafe fn setting(&mut self, call: &pg_sys::FuncCall) {
         // SAFETY: as promised.
         unsafe {
-            if node::strings(call.funcname).pop().as_deref() != Some("set_config") {
+            let function = node::strings(call.funcname).pop();
+            if function.is_none_or(|name| name != *c"set_config") {
                 return;
             }
             let mut arguments = node::elements::<pg_sys::Node>(call.args);
             let setting = arguments.next().and_then(|one| node::constant(one));
-            if setting.is_some_and(|name| name.eq_ignore_ascii_case("search_path")) {
+            if setting.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"search_path")) {
                 self.search_path = arguments.next().and_then(|one| node::constant(one));
             }
         }
@@ -295,9 +297,10 @@ impl Finder {
             let mut all = is_locked;
             let mut named = vec![];
             for locking in node::elements::<pg_sys::LockingClause>(select.lockingClause) {
-                let only: Vec<String> = node::elements::<pg_sys::RangeVar>((*locking).lockedRels)
-                    .filter_map(|named| node::string((*named).relname))
-                    .collect();
+                let only: Vec<ServerText> =
+                    node::elements::<pg_sys::RangeVar>((*locking).lockedRels)
+                        .filter_map(|named| node::string((*named).relname))
+                        .collect();
                 all |= only.is_empty();
                 named.extend(only);
             }
@@ -311,14 +314,14 @@ impl Finder {
 
     /// # Safety
     /// An item of FROM.
-    unsafe fn lock_rows(&mut self, item: *mut pg_sys::Node, only: Option<&Vec<String>>) {
+    unsafe fn lock_rows(&mut self, item: *mut pg_sys::Node, only: Option<&Vec<ServerText>>) {
         wait::check_stack();
         // SAFETY: as promised.
         unsafe {
-            let is_meant = |alias: *mut pg_sys::Alias, name: &str| {
+            let is_meant = |alias: *mut pg_sys::Alias, name: &ServerText| {
                 let alias = alias.as_ref();
                 let called = alias.and_then(|alias| node::string(alias.aliasname));
-                let called = called.unwrap_or_else(|| name.to_owned());
+                let called = called.unwrap_or_else(|| name.clone());
                 only.is_none_or(|only| only.contains(&called))
             };
             match (*item).type_ {
@@ -340,7 +343,7 @@ impl Finder {
                 }
                 T_RangeSubselect => {
                     let sub: *mut pg_sys::RangeSubselect = item.cast();
-                    if is_meant((*sub).alias, "") {
+                    if is_meant((*sub).alias, &ServerText::default()) {
                         self.is_locked = true;
                         self.visit((*sub).subquery);
                         self.is_locked = false;
@@ -367,14 +370,14 @@ unsafe fn sequence_of_column(call: &pg_sys::FuncCall) -> Option<Name> {
     // SAFETY: as promised.
     unsafe {
         let name = node::strings(call.funcname).pop();
-        if name.as_deref() != Some("pg_get_serial_sequence") {
+        if name.is_none_or(|name| name != *c"pg_get_serial_sequence") {
             return None;
         }
         let mut arguments = node::elements::<pg_sys::Node>(call.args);
         let table = node::name_in_constant(arguments.next()?)
             .filter(|table| table.other_database.is_none())?;
         let column = node::constant(arguments.next()?)?;
-        let table = catalog::resolve_parts(table.schema.as_deref(), &table.name)?;
+        let table = catalog::resolve_parts(table.schema.as_ref(), &table.name)?;
         let column = columns::column(table, &column)?;
         let sequence = *depend::owned_sequences(table, Some(column.number)).first()?;
         Some(Name {

@@ -3,6 +3,7 @@
 use super::{conversion, node, types};
 use crate::ddl::Name;
 use crate::pg::{catalog, columns, functions, wait};
+use crate::server_text::ServerText;
 use pgrx::pg_sys::{self, NodeTag::*};
 use pgrx::prelude::*;
 use std::ffi::c_void;
@@ -61,11 +62,11 @@ unsafe fn may_be_volatile(name: *mut pg_sys::List) -> bool {
 /// A type name, and a raw expression or null.
 pub unsafe fn by_type(
     table: &Name,
-    column: &str,
+    column: &ServerText,
     type_name: *mut pg_sys::TypeName,
     using: *mut pg_sys::Node,
 ) -> bool {
-    let Some(old) = catalog::resolve_parts(table.schema.as_deref(), &table.name)
+    let Some(old) = catalog::resolve_parts(table.schema.as_ref(), &table.name)
         .and_then(|relation| columns::column(relation, column))
     else {
         // An earlier statement may have given it that name.
@@ -112,15 +113,12 @@ unsafe fn modifier(type_id: u32, name: *const pg_sys::TypeName) -> Option<i32> {
 ///
 /// # Safety
 /// A raw expression.
-unsafe fn is_column(expression: *mut pg_sys::Node, column: &str) -> bool {
+unsafe fn is_column(expression: *mut pg_sys::Node, column: &ServerText) -> bool {
     // SAFETY: as promised.
     unsafe {
         node::is(expression, T_ColumnRef) && {
             let reference: *mut pg_sys::ColumnRef = expression.cast();
-            node::strings((*reference).fields)
-                .last()
-                .map(String::as_str)
-                == Some(column)
+            node::strings((*reference).fields).last() == Some(column)
         }
     }
 }

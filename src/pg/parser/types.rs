@@ -3,6 +3,7 @@
 
 use super::node;
 use crate::pg::{settings, types};
+use crate::server_text::ServerText;
 use crate::undo::{Map, Undo};
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -21,9 +22,9 @@ enum Meaning {
 #[derive(Default)]
 pub struct Types {
     /// By schema and name.
-    types: Map<(String, String), Meaning>,
+    types: Map<(ServerText, ServerText), Meaning>,
     /// What a schema is called by now, and in the catalogs.
-    schemas: Map<String, String>,
+    schemas: Map<ServerText, ServerText>,
 }
 
 impl Types {
@@ -58,7 +59,7 @@ thread_local! {
 }
 
 /// Where something is known to have changed by that name, and what it means there now.
-fn look(names: &[String]) -> Option<(String, Meaning)> {
+fn look(names: &[ServerText]) -> Option<(ServerText, Meaning)> {
     let (name, schemas) = match names {
         [name] => (name, settings::search_path_entries()),
         [.., schema, name] => (name, vec![schema.clone()]),
@@ -123,7 +124,7 @@ pub unsafe fn is_made_with_constraints(name: *const pg_sys::TypeName) -> bool {
 ///
 /// # Safety
 /// A list of `String` nodes.
-pub unsafe fn rename(list: *mut pg_sys::List, to: Option<&str>, into: Option<&str>) {
+pub unsafe fn rename(list: *mut pg_sys::List, to: Option<&ServerText>, into: Option<&ServerText>) {
     // SAFETY: as promised.
     let (names, found) = unsafe {
         let type_name = pg_sys::makeTypeNameFromNameList(list);
@@ -140,10 +141,7 @@ pub unsafe fn rename(list: *mut pg_sys::List, to: Option<&str>, into: Option<&st
     let Some(name) = names.into_iter().next_back() else {
         return;
     };
-    let place = (
-        into.map_or_else(|| schema.clone(), str::to_owned),
-        to.map_or_else(|| name.clone(), str::to_owned),
-    );
+    let place = (into.unwrap_or(&schema).clone(), to.unwrap_or(&name).clone());
     LENT.with_borrow_mut(|changes| {
         changes.types.insert((schema, name), Meaning::Gone);
         changes.types.insert(place, meaning);
@@ -151,7 +149,7 @@ pub unsafe fn rename(list: *mut pg_sys::List, to: Option<&str>, into: Option<&st
 }
 
 /// A statement makes a type.
-pub fn make(names: Vec<String>, is_constrained: bool) {
+pub fn make(names: Vec<ServerText>, is_constrained: bool) {
     let mut names = names.into_iter().rev();
     let Some(name) = names.next() else {
         return;
@@ -166,10 +164,10 @@ pub fn make(names: Vec<String>, is_constrained: bool) {
 }
 
 /// A statement gives a schema another name.
-pub fn rename_schema(name: &str, to: &str) {
+pub fn rename_schema(name: &ServerText, to: &ServerText) {
     LENT.with_borrow_mut(|changes| {
         let known = changes.schemas.get(name).cloned();
-        let first = known.unwrap_or_else(|| name.to_owned());
-        changes.schemas.insert(to.to_owned(), first);
+        let first = known.unwrap_or_else(|| name.clone());
+        changes.schemas.insert(to.clone(), first);
     });
 }

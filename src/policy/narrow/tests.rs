@@ -1,3 +1,4 @@
+use crate::policy::document::in_utf8;
 use crate::policy::{Policy, Problem, Selectors, parse, parse_stored, stored_name};
 use crate::session::Class;
 use serde_json::{Value, json};
@@ -22,7 +23,14 @@ fn call(stored: &Policy, document: Value) -> Result<Policy, Problem> {
     let mut document = document;
     document["policy"] = json!("nightly");
     document["relations"] = json!(["a"]);
-    parse(&document, Some(stored), &interval, DEADLOCK_TIMEOUT).map(|request| request.policy)
+    parse(
+        &document,
+        &in_utf8(&document),
+        Some(stored),
+        &interval,
+        DEADLOCK_TIMEOUT,
+    )
+    .map(|request| request.policy)
 }
 
 #[track_caller]
@@ -149,10 +157,8 @@ fn a_stored_policy_names_neither_a_target_nor_another_policy() {
 
 #[test]
 fn the_name_is_a_string() {
-    assert_eq!(stored_name(&json!({"policy": "a"})), Ok(Some("a")));
-    assert_eq!(stored_name(&json!({})), Ok(None));
-    assert_eq!(
-        stored_name(&json!({"policy": 1})).unwrap_err().path,
-        "$.policy"
-    );
+    let name = |document: Value| stored_name(&document, &in_utf8(&document));
+    assert_eq!(name(json!({"policy": "a"})), Ok(Some(c"a".into())));
+    assert_eq!(name(json!({})), Ok(None));
+    assert_eq!(name(json!({"policy": 1})).unwrap_err().path, "$.policy");
 }

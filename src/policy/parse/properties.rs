@@ -8,6 +8,7 @@ mod broken;
 mod valid;
 
 use super::*;
+use crate::policy::document::in_utf8;
 use crate::policy::stored_name;
 use broken::{anything, break_it, patchwork};
 use fastrand::Rng;
@@ -191,8 +192,14 @@ fn read_twice(
 
 /// As a call does, that finds no stored policy to narrow.
 fn read(document: &Value, deadlock_timeout: Duration) -> Result<Request, Problem> {
-    stored_name(document)?;
-    parse(document, None, &interval, deadlock_timeout)
+    stored_name(document, &in_utf8(document))?;
+    parse(
+        document,
+        &in_utf8(document),
+        None,
+        &interval,
+        deadlock_timeout,
+    )
 }
 
 fn said(request: &Request) -> String {
@@ -240,9 +247,13 @@ fn reads_back(
         Some(given) => LockMode::parse(given) == Ok(*mode_read),
     };
     let is_target = match &request.target {
-        Target::Relations { names, mode } => map["relations"] == json!(names) && has_mode(mode),
+        Target::Relations { names, mode } => {
+            in_utf8(document)("relations") == *names && has_mode(mode)
+        }
         Target::All { mode } => map["relations"] == json!("all") && has_mode(mode),
-        Target::Statement(text) => map["statement"] == json!(text) && mode.is_none(),
+        Target::Statement(text) => {
+            in_utf8(document)("statement") == [text.clone()] && mode.is_none()
+        }
         Target::Pid(pid) => map["pid"] == json!(pid) && *pid > 0 && mode.is_none(),
     };
     if !is_target {
@@ -275,8 +286,12 @@ fn reads_back(
     let on_timeout = format!("{:?}", policy.on_timeout).to_lowercase();
     is("on_timeout", text("on_timeout") == Some(Some(on_timeout)))?;
     is("label", text("label") == Some(policy.label.clone()))?;
-    let stored = stored_name(document).map_err(|problem| format!("{problem:?}"))?;
-    is(STORED, map.get(STORED) == Some(&json!(stored)))?;
+    let stored =
+        stored_name(document, &in_utf8(document)).map_err(|problem| format!("{problem:?}"))?;
+    is(
+        STORED,
+        stored.into_iter().collect::<Vec<_>>() == in_utf8(document)(STORED),
+    )?;
     if !policy.spare_too.0.is_empty() || policy.label.is_some() != map.contains_key("label") {
         return Err(format!("nobody has said that: {policy:?}"));
     }

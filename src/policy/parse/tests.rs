@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::document::in_utf8;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -28,7 +29,13 @@ fn target_of(document: Value) -> Target {
 }
 
 fn request(document: Value) -> Result<Request, Problem> {
-    parse(&document, None, &interval, DEADLOCK_TIMEOUT)
+    parse(
+        &document,
+        &in_utf8(&document),
+        None,
+        &interval,
+        DEADLOCK_TIMEOUT,
+    )
 }
 
 fn refused(document: Value) -> Problem {
@@ -39,7 +46,7 @@ fn refused(document: Value) -> Problem {
 fn the_shortest_policy_has_the_documented_defaults() {
     let policy = read(json!({"relations": ["events"]})).unwrap();
     let events = Target::Relations {
-        names: vec!["events".into()],
+        names: vec![c"events".into()],
         mode: LockMode::AccessExclusive,
     };
     assert_eq!(target_of(json!({"relations": ["events"]})), events);
@@ -206,9 +213,15 @@ fn refusals_name_the_place_and_the_nearest_word() {
 #[test]
 fn the_default_stall_is_below_any_deadlock_timeout() {
     let document = json!({"relations": ["a"]});
-    let policy = parse(&document, None, &interval, Duration::from_millis(50))
-        .unwrap()
-        .policy;
+    let policy = parse(
+        &document,
+        &in_utf8(&document),
+        None,
+        &interval,
+        Duration::from_millis(50),
+    )
+    .unwrap()
+    .policy;
     assert_eq!(policy.max_stall, Duration::from_millis(25));
 }
 
@@ -217,7 +230,7 @@ fn a_statement_is_a_target_that_knows_its_modes() {
     let drop = "DROP TABLE events";
     assert_eq!(
         target_of(json!({"statement": drop})),
-        Target::Statement(drop.into())
+        Target::Statement(c"DROP TABLE events".into())
     );
     let refused_at = |document| refused(document).path;
     assert_eq!(refused_at(json!({"statement": drop, "pid": 1})), "$");

@@ -27,7 +27,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 }
 
 /// With the extension and a table t.
-fn database(cluster: &Cluster, encoding: &str) -> Database {
+pub fn database(cluster: &Cluster, encoding: &str) -> Database {
     let name = format!("{}_names", encoding.to_lowercase());
     cluster.database("postgres").ask(&format!(
         "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"

@@ -5,6 +5,7 @@ mod cases;
 mod encodings;
 mod fuzz;
 mod hostile;
+mod raw_names;
 mod size;
 mod targets;
 
@@ -26,6 +27,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         fuzz::trials,
         hostile::trials,
         encodings::trials,
+        raw_names::trials,
     ]
     .into_iter()
     .flat_map(|of| of(world))

@@ -11,6 +11,7 @@ use crate::needs::plan::deletion::whole;
 use crate::needs::plan::reach;
 use crate::pg::depend::{self, catalog as class};
 use crate::pg::{columns, constraints, types};
+use crate::server_text::ServerText;
 use std::collections::HashMap;
 
 impl Plan {
@@ -23,7 +24,7 @@ impl Plan {
             self.lock(
                 composite,
                 AccessShare,
-                format!("type of the column {}", column.name),
+                format!("type of the column {}", column.name.for_people()),
             );
         }
     }
@@ -34,7 +35,7 @@ impl Plan {
         &mut self,
         relation: RelationId,
         level: LockMode,
-        column: &str,
+        column: &ServerText,
     ) -> Vec<RelationId> {
         let mut heirs = vec![relation];
         let mut next = 0;
@@ -57,7 +58,7 @@ impl Plan {
     pub(super) fn column_by_then(
         &self,
         relation: RelationId,
-        name: &str,
+        name: &ServerText,
     ) -> Option<columns::Column> {
         let mut lost = self.lost_columns.iter();
         match lost.any(|(table, column)| *table == relation && column == name) {
@@ -73,7 +74,7 @@ impl Plan {
         relation: RelationId,
         only: bool,
         level: LockMode,
-        column: &str,
+        column: &ServerText,
         cascade: bool,
     ) {
         let Some(found) = self.column_by_then(relation, column) else {
@@ -120,7 +121,7 @@ impl Plan {
                 .for_each(|member| self.rewrite(*member, AccessExclusive));
         }
         self.lock_types(column);
-        let why = format!("named in the default of {}", column.name);
+        let why = format!("named in the default of {}", column.name.for_people());
         for (name, naming) in &column.references {
             if let (Some(named), Some(mode)) = (self.find(name), naming.when_run()) {
                 self.lock(named, mode, &*why);
@@ -145,7 +146,7 @@ impl Plan {
         relation: RelationId,
         only: bool,
         level: LockMode,
-        column: &str,
+        column: &ServerText,
         rewrites: bool,
     ) {
         for member in self.lock_family(relation, only, level, "altered") {
@@ -168,7 +169,7 @@ impl Plan {
             self.made_keys.extend(keys);
             if found.identity {
                 for sequence in depend::owned_sequences(member, Some(found.number)) {
-                    let why = format!("sequence of the column {column}");
+                    let why = format!("sequence of the column {}", column.for_people());
                     self.lock(sequence, ShareRowExclusive, why);
                 }
             }
@@ -185,7 +186,10 @@ impl Plan {
                     class::CONSTRAINT => self.rebuilt(dependent.object, member, column, rewrites),
                     class::ATTRIBUTE_DEFAULT => {
                         for named in depend::named_by(dependent) {
-                            let why = format!("named in the default of the column {column}");
+                            let why = format!(
+                                "named in the default of the column {}",
+                                column.for_people()
+                            );
                             self.depend_on(named, why);
                         }
                     }
@@ -196,8 +200,8 @@ impl Plan {
     }
 
     /// An index that a change of a column's type drops and makes anew, with those of partitions.
-    fn lock_index_with(&mut self, column: &str, index: RelationId) {
-        let why = format!("index with the column {column}");
+    fn lock_index_with(&mut self, column: &ServerText, index: RelationId) {
+        let why = format!("index with the column {}", column.for_people());
         self.lock(index, AccessExclusive, &*why);
         for child in reach::below(index) {
             self.lock(child, AccessExclusive, &*why);
@@ -205,7 +209,13 @@ impl Plan {
     }
 
     /// A constraint that a change of a column's type drops and makes anew.
-    fn rebuilt(&mut self, constraint: u32, table: RelationId, column: &str, rewritten: bool) {
+    fn rebuilt(
+        &mut self,
+        constraint: u32,
+        table: RelationId,
+        column: &ServerText,
+        rewritten: bool,
+    ) {
         let Some(found) = constraints::constraint(constraint).filter(|_| !self.is_gone(constraint))
         else {
             return;
@@ -213,9 +223,11 @@ impl Plan {
         let name = constraints::name(constraint);
         match found.kind {
             b'f' => {
+                let of_column = column.for_people();
                 for (side, what) in [(found.table, "has"), (found.referenced, "is referenced by")] {
                     if side != table {
-                        let why = format!("{what} the foreign key {name} with the column {column}");
+                        let why =
+                            format!("{what} the foreign key {name} with the column {of_column}");
                         self.lock(side, AccessExclusive, why);
                     }
                 }

@@ -9,6 +9,7 @@ use crate::needs::plan::Plan;
 use crate::needs::plan::reach::{self, PARTITIONED};
 use crate::pg::depend::catalog as class;
 use crate::pg::{catalog, constraints};
+use crate::server_text::ServerText;
 
 impl Plan {
     pub(super) fn add_constraint(
@@ -88,7 +89,7 @@ impl Plan {
         relation: RelationId,
         only: bool,
         level: LockMode,
-        name: &str,
+        name: &ServerText,
     ) {
         let Some(address) = self.constraint_by_then(relation, name) else {
             if let Some(key) = self.made_key_named(relation, name) {
@@ -112,7 +113,12 @@ impl Plan {
         }
     }
 
-    pub(super) fn alter_constraint(&mut self, relation: RelationId, level: LockMode, name: &str) {
+    pub(super) fn alter_constraint(
+        &mut self,
+        relation: RelationId,
+        level: LockMode,
+        name: &ServerText,
+    ) {
         let Some(address) = self.constraint_by_then(relation, name) else {
             return;
         };
@@ -122,14 +128,14 @@ impl Plan {
                 self.lock(
                     child.table,
                     level,
-                    format!("its constraint comes from {name}"),
+                    format!("its constraint comes from {}", name.for_people()),
                 );
                 left.push(child.id);
             }
         }
     }
 
-    fn constraint_by_then(&self, table: RelationId, name: &str) -> Option<Address> {
+    fn constraint_by_then(&self, table: RelationId, name: &ServerText) -> Option<Address> {
         let found = self.named(class::CONSTRAINT, table, name);
         found.filter(|constraint| !self.is_gone(constraint.object))
     }
@@ -139,7 +145,7 @@ impl Plan {
         relation: RelationId,
         only: bool,
         level: LockMode,
-        name: &str,
+        name: &ServerText,
         cascade: bool,
     ) {
         let mut targets = vec![];
@@ -171,7 +177,7 @@ impl Plan {
             }
             self.lock(member, level, "altered");
             if found.kind == b'f' {
-                let why = format!("referenced by foreign key {name}");
+                let why = format!("referenced by foreign key {}", name.for_people());
                 self.lock(found.referenced, AccessExclusive, why);
             }
             targets.push(address);
@@ -184,7 +190,7 @@ impl Plan {
         relation: RelationId,
         only: bool,
         level: LockMode,
-        name: &str,
+        name: &ServerText,
     ) {
         let found = self
             .named(class::CONSTRAINT, relation, name)

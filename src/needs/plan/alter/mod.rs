@@ -60,7 +60,7 @@ impl Plan {
                     self.lock(
                         relation,
                         AccessExclusive,
-                        format!("in the tablespace {from}"),
+                        format!("in the tablespace {}", from.for_people()),
                     );
                     self.lock_toast(relation, AccessExclusive, "which moves with it");
                 }
@@ -176,7 +176,11 @@ impl Plan {
                     && found.identity
                 {
                     for sequence in depend::owned_sequences(relation, Some(found.number)) {
-                        self.lock(sequence, ShareRowExclusive, format!("sequence of {column}"));
+                        self.lock(
+                            sequence,
+                            ShareRowExclusive,
+                            format!("sequence of {}", column.for_people()),
+                        );
                     }
                 }
             }
@@ -227,7 +231,7 @@ impl Plan {
                 }
             }
             Alter::AccessMethod(method) => {
-                if tablespace::is_other_access_method(relation, method.as_deref()) {
+                if tablespace::is_other_access_method(relation, method.as_ref()) {
                     self.rewrite(relation, AccessExclusive);
                 }
             }

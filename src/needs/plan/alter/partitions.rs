@@ -14,6 +14,7 @@ use crate::needs::plan::reach;
 use crate::needs::plan::{Effect, Plan};
 use crate::pg::depend::{AUTO, NORMAL, catalog as class};
 use crate::pg::{catalog, columns, constraints};
+use crate::server_text::ServerText;
 
 impl Plan {
     pub(super) fn inherit(&mut self, relation: RelationId, parent: &Name) {
@@ -127,7 +128,7 @@ impl Plan {
             self.lock(index, ShareUpdateExclusive, why);
             // A partition that is partitioned itself gets its own first.
             if let (Some(partition), Some(facts)) = (partition, catalog::index(index)) {
-                let columns: Option<Vec<String>> = facts
+                let columns: Option<Vec<ServerText>> = facts
                     .keys
                     .iter()
                     .map(|number| columns::column_name(parent, *number))
@@ -174,7 +175,7 @@ impl Plan {
                 self.made_keys.push(MadeKey {
                     from: partition,
                     to: key.referenced,
-                    name: constraints::name(key.id),
+                    name: constraints::server_name(key.id),
                     columns: vec![],
                     referenced: vec![],
                 });

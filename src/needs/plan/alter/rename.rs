@@ -9,9 +9,10 @@ use crate::needs::plan::names::{Found, Schema};
 use crate::needs::plan::reach::{self, PARTITIONED};
 use crate::pg::depend::{NORMAL, catalog as class};
 use crate::pg::{catalog, constraints};
+use crate::server_text::ServerText;
 
 impl Plan {
-    pub(super) fn rename(&mut self, kind: Kind, name: &Name, to: &str) {
+    pub(super) fn rename(&mut self, kind: Kind, name: &Name, to: &ServerText) {
         if let Some(relation) = self.find_if(name, true) {
             let mode = match kind {
                 Kind::Index if reach::is_index(relation) => ShareUpdateExclusive,
@@ -22,7 +23,7 @@ impl Plan {
         self.names.rename(name, to, None);
     }
 
-    pub(super) fn set_schema(&mut self, name: &Name, schema: &str) {
+    pub(super) fn set_schema(&mut self, name: &Name, schema: &ServerText) {
         if let Some(relation) = self.find_if(name, true) {
             self.lock(relation, AccessExclusive, "moved to another schema");
             self.move_into(whole(class::CLASS, relation), schema);
@@ -42,7 +43,7 @@ impl Plan {
     }
 
     /// Dropping that schema will reach it.
-    pub(super) fn move_into(&mut self, object: Address, schema: &str) {
+    pub(super) fn move_into(&mut self, object: Address, schema: &ServerText) {
         let schema = match self.names.schema(schema) {
             Some(Schema::Existing(schema)) => catalog::schema(&schema),
             _ => None,
@@ -53,7 +54,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn rename_part(&mut self, part: Part, table: &Name, name: &str) {
+    pub(super) fn rename_part(&mut self, part: Part, table: &Name, name: &ServerText) {
         let Some(relation) = self.find_if(table, true) else {
             return;
         };

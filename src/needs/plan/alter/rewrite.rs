@@ -5,6 +5,7 @@ use crate::lock::{LockMode, RelationId};
 use crate::needs::plan::Plan;
 use crate::needs::plan::reach::{self, PARTITIONED};
 use crate::pg::{catalog, tablespace};
+use crate::server_text::ServerText;
 
 impl Plan {
     /// Whether that is known to write the table anew before constraints are looked at.
@@ -13,7 +14,7 @@ impl Plan {
             // Of what type the column is by then is not known where it has been altered before.
             Alter::ColumnType { column, rewrites } => {
                 let is_it =
-                    |(table, name): &(RelationId, String)| *table == relation && name == column;
+                    |(table, name): &(RelationId, ServerText)| *table == relation && name == column;
                 *rewrites || self.retyped.iter().any(is_it)
             }
             Alter::Persistence { logged } => {
@@ -21,7 +22,7 @@ impl Plan {
                 facts.is_some_and(|facts| (facts.persistence == b'p') != *logged)
             }
             Alter::AccessMethod(method) => {
-                tablespace::is_other_access_method(relation, method.as_deref())
+                tablespace::is_other_access_method(relation, method.as_ref())
             }
             _ => false,
         }

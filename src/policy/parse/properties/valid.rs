@@ -94,7 +94,7 @@ fn target(rng: &mut Rng, map: &mut serde_json::Map<String, Value>) -> Target {
         1 => {
             let text = word(rng);
             map.insert("statement".into(), json!(text));
-            Target::Statement(text)
+            Target::Statement(in_utf8(&text))
         }
         kind => {
             let mut mode = LockMode::AccessExclusive;
@@ -116,11 +116,17 @@ fn target(rng: &mut Rng, map: &mut serde_json::Map<String, Value>) -> Target {
                 _ => {
                     let names = names(rng);
                     map.insert("relations".into(), json!(names));
+                    let names = names.iter().map(|name| in_utf8(name)).collect();
                     Target::Relations { names, mode }
                 }
             }
         }
     }
+}
+
+/// As the server has it.
+fn in_utf8(text: &str) -> ServerText {
+    ServerText::of_bytes(text).unwrap_or_default()
 }
 
 fn flag(rng: &mut Rng, into: &mut bool) -> Value {
