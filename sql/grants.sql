@@ -49,6 +49,7 @@ GRANT USAGE ON SCHEMA lockguard TO PUBLIC;
 GRANT SELECT ON lockguard.maintenance_rules TO PUBLIC;
 GRANT SELECT ON lockguard.policies, lockguard.policy_loans TO PUBLIC;
 GRANT SELECT ON lockguard.preemptions, lockguard.owed TO PUBLIC;
+GRANT SELECT ON lockguard.guarding TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.blockers_of(regclass[], text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.preempt_maintenance(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.locks_of(text) TO PUBLIC;
@@ -59,6 +60,7 @@ GRANT EXECUTE ON FUNCTION lockguard.lend_policy(text, name) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION lockguard.revoke_policy(text, name) TO PUBLIC;
 -- And this one settles only what its caller may read.
 GRANT EXECUTE ON FUNCTION lockguard.settle(bigint) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION lockguard.guarded() TO PUBLIC;
 
 -- That this is how it has become, whatever the defaults were: each object with what others than its owner may, as
 -- pg_test/SECURITY.md has it, and the owner with all that owners may.
@@ -77,10 +79,15 @@ BEGIN
         ('function lockguard.revoke_policy(text,name)', 'PUBLIC: EXECUTE'),
         ('function lockguard.settle(bigint)', 'PUBLIC: EXECUTE'),
         ('function lockguard.guard()', 'nobody'),
+        ('function lockguard.guarded()', 'PUBLIC: EXECUTE'),
+        ('function lockguard.enable_guard()', 'nobody'),
+        ('function lockguard.disable_guard()', 'nobody'),
+        ('function lockguard.warn_unguarded()', 'nobody'),
         ('function lockguard.protect_builtin_rules()', 'nobody'),
         ('table lockguard.maintenance_rules', 'PUBLIC: SELECT'),
         ('table lockguard.policies', 'PUBLIC: SELECT'),
         ('table lockguard.policy_loans', 'PUBLIC: SELECT'),
+        ('table lockguard.guarding', 'PUBLIC: SELECT'),
         ('table lockguard.trail', 'nobody'),
         ('sequence lockguard.trail_id_seq', 'nobody'),
         ('view lockguard.preemptions', 'PUBLIC: SELECT'),

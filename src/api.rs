@@ -66,6 +66,7 @@ fn blockers_of(
         name!(query, Option<Text>),
     ),
 > {
+    act::told::that_nothing_obeys();
     let relations =
         relations.map(|array| array.iter().map(|oid| oid.map(|o| o.to_u32())).collect());
     // A session may stand in the way of thousands of relations.
@@ -142,6 +143,7 @@ fn locks_of(
         name!(reason, Text),
     ),
 > {
+    act::told::that_nothing_obeys();
     let text = statement.ok_or(Error::Null("statement"));
     let planned = needs::script(&datum::text(&or_raise(text)));
     let rows = planned.into_iter().map(|planned| {
@@ -182,6 +184,7 @@ fn preempt_maintenance(
         name!(query, Option<Text>),
     ),
 > {
+    act::told::that_nothing_obeys();
     let rows = or_raise(preempt(policy, call)).into_iter().map(|row| {
         (
             row.relation.map(pg_sys::Oid::from_u32),
@@ -229,10 +232,13 @@ fn guard(call: pg_sys::FunctionCallInfo) {
 fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
     act::guard::is_called_by_its_trigger(call)?;
     // Off is what it is for most: nothing else is looked at then.
-    if settings::is_empty() || !act::guard::applies() {
+    if settings::is_off() || !act::guard::applies() {
         return Ok(());
     }
     let principals = settings::principals();
+    if !act::told::may_be_guarded(principals.own()) {
+        return Ok(());
+    }
     let Some(standing) = settings::policy(principals.own())? else {
         return Ok(());
     };
@@ -255,6 +261,7 @@ fn given(argument: Option<AnyElement>, name: &'static str) -> Result<ServerText,
 /// `lockguard.store_policy(name text, policy jsonb, comment text)`
 #[pg_extern(sql = false)]
 fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: Option<AnyElement>) {
+    act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| {
         let document = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
         stored::store(&name, document, comment.map(|c| datum::text(&c)))
@@ -264,12 +271,14 @@ fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: O
 /// `lockguard.drop_policy(name text)`
 #[pg_extern(sql = false)]
 fn drop_policy(name: Option<AnyElement>) {
+    act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| stored::drop(&name)));
 }
 
 /// `lockguard.lend_policy(name text, role name)`
 #[pg_extern(sql = false)]
 fn lend_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
+    act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| {
         let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
         stored::lend(&name, &role)
@@ -279,6 +288,7 @@ fn lend_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
 /// `lockguard.revoke_policy(name text, role name)`
 #[pg_extern(sql = false)]
 fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
+    act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| {
         let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
         stored::revoke(&name, &role)
@@ -288,6 +298,7 @@ fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
 /// `lockguard.settle(id bigint)`
 #[pg_extern(sql = false)]
 fn settle(id: Option<i64>) {
+    act::told::that_nothing_obeys();
     or_raise(id.ok_or(Error::Null("id")).and_then(audit::settle));
 }
 

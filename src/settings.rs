@@ -5,7 +5,7 @@
 use crate::error::Error;
 use crate::pg::datum::Document;
 use crate::pg::principals::Principals;
-use crate::pg::{extension, interval, wait};
+use crate::pg::{self, extension, interval, wait};
 use crate::policy::{self, Policy, Problem};
 use crate::server_text::ServerText;
 use crate::stored::{self, Stored};
@@ -20,6 +20,11 @@ use std::time::Duration;
 const NAME: &CStr = c"lockguard.policy";
 
 static POLICY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// Whether the session has been told that nothing obeys its policy: by the library, or by the event trigger that
+/// needs none. It is no setting for people.
+const TOLD: &CStr = c"lockguard.told";
+static IS_TOLD: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 /// The policy of guard mode, and the stored one that it is narrowed from, if any.
 #[derive(Debug)]
@@ -45,12 +50,33 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        TOLD,
+        c"This session has been told that nothing guards its DDL.",
+        c"Set by lockguard itself, so that it says so once.",
+        &IS_TOLD,
+        GucContext::Userset,
+        GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+    );
     extension::reserve_settings();
 }
 
-/// Whether guard mode was never asked for.
-pub fn is_empty() -> bool {
-    POLICY.get().is_none_or(|value| value.is_empty())
+/// Whether guard mode was not asked for.
+pub fn is_off() -> bool {
+    POLICY.get().is_none_or(|value| {
+        let value = value.as_bytes().trim_ascii();
+        value.is_empty() || value.eq_ignore_ascii_case(b"off")
+    })
+}
+
+/// Whether the session has been told that nothing obeys its policy.
+pub fn is_told() -> bool {
+    IS_TOLD.get()
+}
+
+/// That it has.
+pub fn set_told() {
+    pg::settings::set_for_session(TOLD, c"on");
 }
 
 /// On whose behalf guard mode does what it does: that of who has set its policy as well.

@@ -70,6 +70,29 @@ impl Installation {
         })))
     }
 
+    /// Another one like it, for a scenario that changes its files. This one must outlive it.
+    pub fn copy(&self) -> Result<Self, Failure> {
+        let folder = RunFolder::create(self.account())?;
+        let (root, home) = (folder.path().join("pg"), folder.path().join("home"));
+        std::fs::create_dir(&home).during(format!("create {}", home.display()))?;
+        copy_contents(&self.folder().join("pg"), &root, &[])?;
+        self.account().give_tree(folder.path())?;
+        Ok(Self(Arc::new(Inner {
+            bindir: below(&root, &self.postgres().bindir),
+            folder,
+            libdir: self.0.libdir.clone(),
+            account: self.0.account.clone(),
+            toolchain: self.0.toolchain.clone(),
+            template: Mutex::new(None),
+            next_number: AtomicU32::new(1),
+        })))
+    }
+
+    /// The extension's library.
+    pub fn library(&self) -> PathBuf {
+        below(&self.folder().join("pg"), &self.postgres().pkglibdir).join("lockguard.so")
+    }
+
     /// The private folder; whatever is put there goes with it. Reachable by the servers' account alone.
     pub fn folder(&self) -> &Path {
         self.0.folder.path()

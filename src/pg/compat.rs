@@ -187,6 +187,40 @@ pub(super) unsafe fn is_owner_of_schema(schema: pg_sys::Oid, role: pg_sys::Oid) 
     }
 }
 
+/// Whether a role may execute a function.
+///
+/// # Safety
+/// As for any function of the server.
+pub(super) unsafe fn may_execute(function: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    let right = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
+    // SAFETY: a catalog look-up.
+    let result = unsafe {
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_proc_aclcheck(function, role, right);
+        #[cfg(not(feature = "pg15"))]
+        let result = pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, role, right);
+        result
+    };
+    result == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// Whether a role may use a schema.
+///
+/// # Safety
+/// As for any function of the server.
+pub(super) unsafe fn may_use_schema(schema: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    let right = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
+    // SAFETY: a catalog look-up.
+    let result = unsafe {
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_namespace_aclcheck(schema, role, right);
+        #[cfg(not(feature = "pg15"))]
+        let result = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, right);
+        result
+    };
+    result == pg_sys::AclResult::ACLCHECK_OK
+}
+
 /// Any one of these privileges on a table lets a role lock it in that mode (`LockTableAclCheck` in
 /// `lockcmds.c`).
 pub(super) fn privileges_to_lock(mode: LockMode) -> pg_sys::AclMode {

@@ -127,7 +127,24 @@ fn is_guard(function: u32) -> bool {
 }
 
 fn is_own(function: u32) -> bool {
-    is_guard(function)
+    is_guard(function) || functions::is_of_extension(function, "warn_unguarded")
+}
+
+/// Whether the event trigger of guard mode fires in this session.
+pub fn guard_fires() -> bool {
+    // From 17 on event triggers can be turned off as a whole.
+    // SAFETY: reads a setting, if there is one of that name; null, or a string.
+    let setting = unsafe {
+        text::from_server(pg_sys::GetConfigOption(
+            c"event_triggers".as_ptr(),
+            true,
+            false,
+        ))
+    };
+    // None fires in single-user mode.
+    // SAFETY: a plain variable of this process.
+    let any_fires = unsafe { pg_sys::IsUnderPostmaster } && setting.as_deref() != Some("off");
+    any_fires && enabled(is_guard).iter().any(|t| t.event == BEFORE_DDL)
 }
 
 /// The event triggers that are enabled in this session, of such functions, as they fire.

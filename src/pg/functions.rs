@@ -1,7 +1,7 @@
 //! Functions: which of them may do what no catalog tells of.
 
 use super::scan::{Index, rows};
-use super::{cached, text};
+use super::{cached, compat, text};
 use pgrx::pg_sys;
 
 /// `pg_language.dat`: functions of the server itself, and of libraries.
@@ -77,6 +77,27 @@ pub fn is_of_extension(function: u32, name: &str) -> bool {
         text::from_server(pg_sys::get_namespace_name(schema))
     };
     self::name(function) == name && schema.as_deref() == Some("lockguard")
+}
+
+/// Whether a role may call `lockguard.preempt_maintenance(jsonb)`, as far as the server's rights go.
+pub fn may_preempt(role: u32) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32;
+    let role = pg_sys::Oid::from_u32(role);
+    // SAFETY: catalog look-ups, which answer zero for what is not there.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"lockguard".as_ptr(), true);
+        let function = pg_sys::GetSysCacheOid(
+            cache,
+            pg_sys::Anum_pg_proc_oid as pg_sys::AttrNumber,
+            c"preempt_maintenance".as_ptr().into(),
+            pg_sys::Datum::from(pg_sys::buildoidvector(&pg_sys::JSONBOID, 1)),
+            schema.into(),
+            pg_sys::Datum::null(),
+        );
+        function != pg_sys::InvalidOid
+            && compat::may_use_schema(schema, role)
+            && compat::may_execute(function, role)
+    }
 }
 
 /// A function's name, without its schema.

@@ -139,6 +139,23 @@ pub(super) fn set(name: &CStr, value: Option<&CStr>) {
     }
 }
 
+/// Sets a setting of ours as SET does: for the session, unless the transaction is rolled back.
+pub fn set_for_session(name: &CStr, value: &CStr) {
+    // SAFETY: a setting that everybody may set.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SET,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
 /// Does the work, and puts settings back that it has changed. An error puts them back as well.
 pub fn with_settings_kept<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: the level is closed here, or by the end of the (sub)transaction that an error aborts.

@@ -31,6 +31,12 @@ fn is_within_spi() -> bool {
     answer != pg_sys::SPI_ERROR_UNCONNECTED
 }
 
+/// Whether this is a parallel worker, or has some at work.
+pub fn is_parallel() -> bool {
+    // SAFETY: facts of this process.
+    unsafe { pg_sys::ParallelWorkerNumber >= 0 || pg_sys::IsInParallelMode() }
+}
+
 /// Does the work in a transaction of this background worker's own, and answers with its error's message if
 /// it raises one; nothing of it is left then.
 pub fn of_worker<R>(work: impl FnOnce() -> R) -> Result<R, String> {

@@ -45,6 +45,15 @@ impl Database {
             .during(format!("connect to {}", self.name))
     }
 
+    /// Creates the extension in it, and enables guard mode for it.
+    pub fn create_extension(&self) -> Result<(), Failure> {
+        let session = self.connect(SessionOptions::default())?;
+        session
+            .try_run("CREATE EXTENSION lockguard; SELECT lockguard.enable_guard()")
+            .during("create the extension")?;
+        Ok(())
+    }
+
     /// Opens a superuser's session under this `application_name`.
     ///
     /// # Panics

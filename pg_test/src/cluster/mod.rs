@@ -251,13 +251,10 @@ impl Cluster {
         Ok(self.database(&name))
     }
 
-    /// A fresh database with the extension in it.
+    /// A fresh database with the extension in it, and guard mode enabled.
     pub fn create_database(&self) -> Result<Database, Failure> {
         let database = self.create_empty_database()?;
-        let session = database.connect(SessionOptions::default())?;
-        session
-            .try_run("CREATE EXTENSION lockguard")
-            .during("create the extension")?;
+        database.create_extension()?;
         Ok(database)
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
-use pg_test::process;
+use pg_test::{Session, process};
 
 use super::TABLE;
 use crate::take::scene::Stage;
@@ -55,9 +55,58 @@ fn a_dump_is_restored_in_guard_mode_and_out_of_it(world: &World) {
         let session = restored.session("looker");
         let count = session.run("SELECT count(*) FROM events");
         assert_eq!(count.value(), Some("100"));
-        let triggers = session.run("SELECT evtname FROM pg_event_trigger");
-        assert_eq!(triggers.value(), Some("zzz_lockguard"));
+        let triggers = session.run("SELECT evtname, evtenabled FROM pg_event_trigger ORDER BY 1");
+        let states: Vec<_> = triggers
+            .iter()
+            .map(|t| (t.text("evtname"), t.text("evtenabled")))
+            .collect();
+        // As the extension comes, whatever it was where it was dumped.
+        assert_eq!(
+            states,
+            [("lockguard_unguarded", "A"), ("zzz_lockguard", "D")]
+        );
+        assert_told_of(&session, guard);
     }
+}
+
+/// That guard mode is still off there, though it was asked for in the database that was dumped; and that the call
+/// that is named turns it on.
+#[track_caller]
+fn assert_told_of(session: &Session, policy: &str) {
+    let rows = session.run("SELECT * FROM lockguard.guarded()");
+    let row = rows.only();
+    assert_eq!(
+        (row.text("policy"), row.text("source")),
+        (policy, "database")
+    );
+    let begins = "guard mode is off in this database, though postgres enabled it at ";
+    assert!(row.text("missing").starts_with(begins), "{row:?}");
+    assert!(
+        row.text("remedy")
+            .contains("SELECT lockguard.enable_guard()"),
+        "{row:?}"
+    );
+    session.run("DISCARD ALL");
+    session.take_notices();
+    session.run("CREATE TABLE made ()");
+    let told = session.take_notices();
+    if policy == "off" {
+        assert!(told.is_empty(), "{told:?}");
+    } else {
+        assert_eq!(told.len(), 1, "{told:?}");
+        let (detail, hint) = (told[0].detail.as_deref(), told[0].hint.as_deref());
+        assert!(
+            detail.unwrap().contains("postgres enabled it at "),
+            "{told:?}"
+        );
+        assert!(
+            hint.unwrap().contains("SELECT lockguard.enable_guard()"),
+            "{told:?}"
+        );
+    }
+    session.run("SELECT lockguard.enable_guard(); DROP TABLE made");
+    let row = session.run("SELECT guarded_by FROM lockguard.guarded()");
+    assert_eq!(row.only().get("guarded_by").is_some(), policy == "on");
 }
 
 fn the_extension_is_dropped_in_guard_mode_and_out_of_it(world: &World) {

@@ -1,6 +1,7 @@
 //! Guard mode: nothing but a setting, and each DDL statement clears its own way: a file a topic.
 
 mod dumped;
+mod opt_in;
 mod rights;
 mod setters;
 mod setting;
@@ -21,6 +22,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         rights::trials,
         setters::trials,
         dumped::trials,
+        opt_in::trials,
     ]
     .into_iter()
     .flat_map(|of| of(world))

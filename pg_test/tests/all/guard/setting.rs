@@ -27,7 +27,7 @@ const DDL: &str =
 
 /// Whether DDL in that session gets past a backup.
 #[track_caller]
-fn gets_past_a_backup(stage: &Stage, session: &Session) -> bool {
+pub fn gets_past_a_backup(stage: &Stage, session: &Session) -> bool {
     let backup = Holder::busy(&stage.database, "pg_dump", "SELECT FROM events");
     let outcome = session.try_run(DDL);
     match outcome {

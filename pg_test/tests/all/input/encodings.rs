@@ -33,9 +33,8 @@ pub fn database(cluster: &Cluster, encoding: &str) -> Database {
         "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
     ));
     let database = cluster.database(&name);
-    database
-        .session("admin")
-        .run("CREATE EXTENSION lockguard; CREATE TABLE t (i int)");
+    database.create_extension().unwrap();
+    database.session("admin").run("CREATE TABLE t (i int)");
     database
 }
 

@@ -416,7 +416,7 @@ fn no_query_of_ours_calls_anything_unqualified(_: &World) {
 /// What each role is told by each statement: `ok`, or a SQLSTATE. The roles: an ordinary one, the borrower of
 /// policy `p`, its owner (the database's owner too), members of `pg_monitor` and of `pg_signal_backend`,
 /// a superuser.
-const MATRIX: [(&str, [&str; 6]); 32] = {
+const MATRIX: [(&str, [&str; 6]); 38] = {
     const NONE: [&str; 6] = ["42501", "42501", "42501", "42501", "42501", "ok"];
     const ALL: [&str; 6] = ["ok"; 6];
     const OWNER: [&str; 6] = ["42501", "42501", "ok", "42501", "42501", "ok"];
@@ -466,6 +466,12 @@ const MATRIX: [(&str, [&str; 6]); 32] = {
             NONE,
         ),
         ("ALTER EVENT TRIGGER zzz_lockguard DISABLE", NONE),
+        ("ALTER EVENT TRIGGER lockguard_unguarded DISABLE", NONE),
+        ("SELECT lockguard.enable_guard()", NONE),
+        ("SELECT lockguard.disable_guard()", NONE),
+        ("SELECT FROM lockguard.guarded()", ALL),
+        ("SELECT FROM lockguard.guarding", ALL),
+        ("DELETE FROM lockguard.guarding", NONE),
         ("DROP EXTENSION lockguard", NONE),
         (
             "SELECT FROM lockguard.locks_of('DROP TABLE private.t')",
