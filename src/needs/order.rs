@@ -2,8 +2,8 @@
 //! the same locks in opposite orders.
 
 use crate::lock::{Need, RelationId};
-use crate::pg::{catalog, inheritance};
-use std::collections::HashMap;
+use crate::pg::{catalog, inheritance, wait};
+use std::collections::{HashMap, HashSet};
 
 /// Above so many relations one scan of the whole of `pg_inherits` costs less than asking for each.
 const MANY: usize = 50;
@@ -37,20 +37,31 @@ struct Depths {
 }
 
 impl Depths {
+    /// However deep that is: whoever may make a temporary table makes tens of thousands of generations.
     fn of(&mut self, relation: RelationId) -> usize {
         if let Some(depth) = self.known.get(&relation) {
             return *depth;
         }
-        // Inheritance has no cycles; should a catalog have one all the same, this is its end.
-        self.known.insert(relation, 0);
-        let depth = self
-            .parents_of(relation)
-            .into_iter()
-            .map(|parent| self.of(parent) + 1)
-            .max()
-            .unwrap_or(0);
-        self.known.insert(relation, depth);
-        depth
+        // From the relation upwards: each stays until all of its parents are known. Inheritance has no
+        // cycles; should a catalog have one all the same, nobody is entered twice.
+        let mut entered = HashSet::from([relation]);
+        let mut left = vec![(relation, self.parents_of(relation))];
+        while let Some((at, parents)) = left.last() {
+            wait::answer_interrupts();
+            let is_new = |parent: &&RelationId| {
+                !self.known.contains_key(*parent) && !entered.contains(*parent)
+            };
+            if let Some(parent) = parents.iter().find(is_new).copied() {
+                entered.insert(parent);
+                left.push((parent, self.parents_of(parent)));
+                continue;
+            }
+            let depths = parents.iter().filter_map(|parent| self.known.get(parent));
+            let depth = depths.max().map_or(0, |depth| depth + 1);
+            self.known.insert(*at, depth);
+            left.pop();
+        }
+        self.known.get(&relation).copied().unwrap_or(0)
     }
 
     fn parents_of(&mut self, relation: RelationId) -> Vec<RelationId> {

@@ -34,8 +34,25 @@ const RUN_A_QUERY: [u32; 17] = [
 /// volatile one of a library, and an aggregate made of such. What is declared immutable has no business
 /// with tables.
 pub fn is_opaque(function: u32) -> bool {
+    match opacity(function) {
+        Opacity::OfParts => parts_of_aggregate(function)
+            .into_iter()
+            .any(|part| opacity(part) == Opacity::Opaque),
+        itself => itself == Opacity::Opaque,
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Opacity {
+    Opaque,
+    Seen,
+    /// An aggregate's is that of its parts, none of which is an aggregate.
+    OfParts,
+}
+
+fn opacity(function: u32) -> Opacity {
     if RUN_A_QUERY.contains(&function) {
-        return true;
+        return Opacity::Opaque;
     }
     let read = |facts: &pg_sys::FormData_pg_proc, _| {
         let language = facts.prolang.to_u32();
@@ -43,16 +60,14 @@ pub fn is_opaque(function: u32) -> bool {
     };
     // SAFETY: the cache of `pg_proc`.
     let found = unsafe { cached::row(pg_sys::SysCacheIdentifier::PROCOID, function, read) };
-    let Some((language, volatility, kind)) = found else {
-        return false;
-    };
-    if kind == pg_sys::PROKIND_AGGREGATE {
-        return parts_of_aggregate(function).into_iter().any(is_opaque);
-    }
-    match (language, volatility) {
-        (INTERNAL_LANGUAGE, _) | (_, pg_sys::PROVOLATILE_IMMUTABLE) => false,
-        (C_LANGUAGE, volatility) => volatility == pg_sys::PROVOLATILE_VOLATILE,
-        _ => true,
+    match found {
+        None => Opacity::Seen,
+        Some((_, _, pg_sys::PROKIND_AGGREGATE)) => Opacity::OfParts,
+        Some((INTERNAL_LANGUAGE, ..) | (_, pg_sys::PROVOLATILE_IMMUTABLE, _)) => Opacity::Seen,
+        Some((C_LANGUAGE, volatility, _)) if volatility != pg_sys::PROVOLATILE_VOLATILE => {
+            Opacity::Seen
+        }
+        Some(_) => Opacity::Opaque,
     }
 }
 

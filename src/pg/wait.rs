@@ -46,7 +46,7 @@ pub fn answer_interrupts() {
 }
 
 /// Raises 54001 where the stack is used up but for what the server keeps back: for whatever calls itself as deep
-/// as somebody's text, or views, are nested.
+/// as somebody's text is nested. Nothing calls itself as deep as data are.
 pub fn check_stack() {
     // SAFETY: compares an address.
     unsafe { pg_sys::check_stack_depth() };

@@ -70,6 +70,8 @@ pub(crate) struct Server {
     port: String,
     /// What the server finds in its environment beside what every program does.
     environment: Vec<(String, PathBuf)>,
+    /// Options of `prlimit`, which it is started under if there are any.
+    limits: Vec<String>,
     postmaster: Mutex<Option<Process>>,
     /// A superuser's connection for looking at the server from outside a scenario.
     monitor: Mutex<Option<Client>>,
@@ -92,7 +94,19 @@ impl Cluster {
     ) -> Result<Self, Failure> {
         let folder = installation.new_folder("c")?;
         installation.init_data_directory(&folder.join("data"))?;
-        Self::start_in(installation, folder, settings, environment)
+        Self::start_in(installation, folder, settings, environment, &[])
+    }
+
+    /// [`Cluster::start`] under limits of the kernel's, as `ulimit` sets them: options of util-linux's
+    /// `prlimit`, such as `--as=1000000000` and `--stack=1048576`, in bytes.
+    pub fn start_limited(
+        installation: &Installation,
+        settings: &[(&str, &str)],
+        limits: &[&str],
+    ) -> Result<Self, Failure> {
+        let folder = installation.new_folder("c")?;
+        installation.init_data_directory(&folder.join("data"))?;
+        Self::start_in(installation, folder, settings, &[], limits)
     }
 
     /// A streaming standby of `primary`, read-only until promoted.
@@ -109,7 +123,7 @@ impl Cluster {
                 captured.stderr
             )));
         }
-        Self::start_in(installation, folder, settings, &[])
+        Self::start_in(installation, folder, settings, &[], &[])
     }
 
     fn start_in(
@@ -117,6 +131,7 @@ impl Cluster {
         folder: PathBuf,
         settings: &[(&str, &str)],
         environment: &[(&str, &Path)],
+        limits: &[&str],
     ) -> Result<Self, Failure> {
         let variable = |(name, value): &(&str, &Path)| ((*name).to_owned(), value.to_path_buf());
         let port = settings
@@ -128,6 +143,7 @@ impl Cluster {
             folder,
             port: port.to_owned(),
             environment: environment.iter().map(variable).collect(),
+            limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
             postmaster: Mutex::new(None),
             monitor: Mutex::new(None),
             next_database: AtomicU32::new(1),
@@ -149,7 +165,15 @@ impl Cluster {
             .open(server.log_path())
             .during("open the server log")?;
         let log_again = log.try_clone().during("open the server log")?;
-        let mut command = server.installation.command("postgres");
+        let mut command = match server.limits.is_empty() {
+            true => server.installation.command("postgres"),
+            false => {
+                let mut command = server.installation.command("/usr/bin/prlimit");
+                command.args(&server.limits);
+                command.arg(server.installation.command("postgres").get_program());
+                command
+            }
+        };
         command.arg("-D").arg(server.data());
         command.envs(server.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log).stderr(log_again);

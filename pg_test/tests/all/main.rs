@@ -17,6 +17,7 @@ mod play;
 mod policies;
 mod preempt;
 mod roles;
+mod sources;
 mod statement;
 mod take;
 mod trail;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .chain(harness::trials(&world))
         .chain(preempt::trials(&world))
         .chain(convoy::trials(&world))
+        .chain(sources::trials(&world))
         .chain(roles::trials(&world))
         .chain(take::trials(&world))
         .chain(statement::trials(&world))

@@ -303,8 +303,10 @@ impl Plan {
         shape: &IndexShape,
         taken: &mut Vec<RelationId>,
     ) {
-        wait::check_stack();
-        for partition in inheritance::children(table) {
+        let further = |table| inheritance::children(table).into_iter().rev();
+        let mut left: Vec<RelationId> = further(table).collect();
+        while let Some(partition) = left.pop() {
+            wait::answer_interrupts();
             let mut indexes = reach::indexes(partition);
             indexes.sort_unstable();
             let will_do = |index: &RelationId| {
@@ -316,7 +318,7 @@ impl Plan {
                     self.lock(index, Share, why);
                     taken.push(index);
                 }
-                None => self.take_partitions_indexes(partition, shape, taken),
+                None => left.extend(further(partition)),
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::lock::RelationId;
 use crate::pg::depend::catalog as class;
 use crate::pg::{catalog, columns, constraints};
 use crate::server_text::ServerText;
+use std::collections::HashSet;
 
 /// A foreign key that an earlier statement has made between two tables that exist.
 #[derive(Clone, Debug)]
@@ -294,7 +295,7 @@ impl Plan {
     /// The foreign keys among those that are there by then, without any that another of them has brought along.
     fn topmost(&self, mut keys: Vec<constraints::Constraint>) -> Vec<constraints::Constraint> {
         keys.retain(|key| key.kind == b'f' && !self.is_gone(key.id));
-        let all: Vec<u32> = keys.iter().map(|key| key.id).collect();
+        let all: HashSet<u32> = keys.iter().map(|key| key.id).collect();
         keys.retain(|key| !all.contains(&key.parent));
         keys
     }

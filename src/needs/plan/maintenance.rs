@@ -109,10 +109,11 @@ impl Plan {
                 all.extend(self.lock_family(relation, name.only, AccessExclusive, "truncated"));
             }
         }
+        let mut known: HashSet<RelationId> = all.iter().copied().collect();
         let mut next = 0;
         while cascade && next < all.len() {
             for key in constraints::referencing(all[next]) {
-                if !all.contains(&key.table) {
+                if !known.contains(&key.table) {
                     let why = format!(
                         "its foreign key {} references {}",
                         constraints::name(key.id),
@@ -120,14 +121,17 @@ impl Plan {
                     );
                     for member in reach::parts(key.table) {
                         self.lock(member, AccessExclusive, &*why);
+                        known.insert(member);
                         all.push(member);
                     }
                 }
             }
             for from in self.made_keys_to(all[next]) {
-                if !all.contains(&from) {
+                if !known.contains(&from) {
                     let why = "its foreign key, made before, references one of them";
-                    all.extend(self.lock_family(from, false, AccessExclusive, why));
+                    let family = self.lock_family(from, false, AccessExclusive, why);
+                    known.extend(&family);
+                    all.extend(family);
                 }
             }
             next += 1;

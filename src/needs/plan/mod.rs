@@ -251,6 +251,7 @@ impl Plan {
 
     fn statement(&mut self, statement: &Statement) {
         use Statement::*;
+        wait::check_stack();
         match statement {
             Drop { .. }
             | DropObjects { .. }

@@ -8,6 +8,7 @@ use crate::lock::{LockMode, RelationId};
 use crate::pg::depend::{self, catalog as class};
 use crate::pg::{catalog, columns, inheritance, types, wait};
 use crate::server_text::ServerText;
+use std::collections::HashSet;
 
 pub const TABLE: u8 = b'r';
 pub const PARTITIONED: u8 = b'p';
@@ -66,14 +67,20 @@ pub fn parents(relation: RelationId) -> Vec<RelationId> {
 
 /// All that a relation inherits from, directly or not.
 pub fn ancestors(relation: RelationId) -> Vec<RelationId> {
-    let mut all = parents(relation);
+    let mut all = reached(relation, parents);
+    all.remove(0);
+    all
+}
+
+/// The relation and all that are come to from it by such steps, however many, each once, the nearest first.
+fn reached(relation: RelationId, step: impl Fn(RelationId) -> Vec<RelationId>) -> Vec<RelationId> {
+    let mut all = vec![relation];
+    let mut seen = HashSet::from([relation]);
     let mut next = 0;
     while next < all.len() {
-        for parent in parents(all[next]) {
-            if !all.contains(&parent) {
-                all.push(parent);
-            }
-        }
+        wait::answer_interrupts();
+        let further = step(all[next]);
+        all.extend(further.into_iter().filter(|one| seen.insert(*one)));
         next += 1;
     }
     all
@@ -197,17 +204,7 @@ impl Plan {
         if self.made.is_empty() && self.parted.is_empty() {
             return family(relation, false);
         }
-        let mut all = vec![relation];
-        let mut next = 0;
-        while next < all.len() {
-            for child in self.children(all[next]) {
-                if !all.contains(&child) {
-                    all.push(child);
-                }
-            }
-            next += 1;
-        }
-        all
+        reached(relation, |parent| self.children(parent))
     }
 
     /// Those that inherit directly from a relation by then.

@@ -16,7 +16,7 @@ mod types;
 pub use types::Types;
 
 use crate::ddl::Statement;
-use crate::pg::text;
+use crate::pg::{text, wait};
 use crate::server_text::ServerText;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -136,6 +136,7 @@ unsafe fn statement(tree: *mut pg_sys::Node) -> Statement {
 /// As for [`statement`].
 unsafe fn seen(tree: *mut pg_sys::Node) -> Statement {
     use pg_sys::NodeTag::*;
+    wait::check_stack();
     // SAFETY: a node's tag tells its type; each function is given the node that it reads.
     unsafe {
         match (*tree).type_ {

@@ -3,7 +3,7 @@
 use super::{drop, node, query};
 use crate::ddl::{Name, Naming, Part, Reach, Reference, Statement, Transaction};
 use crate::lock::LockMode;
-use crate::pg::settings;
+use crate::pg::{settings, wait};
 use crate::server_text::ServerText;
 use pgrx::pg_sys::{self, ObjectType::*};
 
@@ -171,6 +171,7 @@ pub unsafe fn explain(statement: &pg_sys::ExplainStmt) -> Statement {
 
 /// `analyzes`: it is run as well.
 fn explained(statement: Statement, analyzes: bool) -> Statement {
+    wait::check_stack();
     match statement {
         Statement::Query { .. } | Statement::Unseen(_) => statement,
         Statement::CreateTableAs { .. } | Statement::Made(_) | Statement::SearchPath(_)

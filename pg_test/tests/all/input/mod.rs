@@ -2,6 +2,7 @@
 //! on the way to a refusal, and the connection survives.
 
 mod cases;
+mod depth;
 mod encodings;
 mod fuzz;
 mod hostile;
@@ -24,6 +25,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         cases::trials,
         targets::trials,
         size::trials,
+        depth::trials,
         fuzz::trials,
         hostile::trials,
         encodings::trials,

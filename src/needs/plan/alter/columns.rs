@@ -12,7 +12,7 @@ use crate::needs::plan::reach;
 use crate::pg::depend::{self, catalog as class};
 use crate::pg::{columns, constraints, types};
 use crate::server_text::ServerText;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 impl Plan {
     pub(in crate::needs::plan) fn lock_types(&mut self, column: &Column) {
@@ -38,19 +38,21 @@ impl Plan {
         column: &ServerText,
     ) -> Vec<RelationId> {
         let mut heirs = vec![relation];
+        let mut known = HashSet::from([relation]);
         let mut next = 0;
         while next < heirs.len() {
             for child in self.children(heirs[next]) {
                 let why = format!("inherits from {}", reach::name(heirs[next]));
                 self.lock(child, level, why);
-                if !heirs.contains(&child) && self.column_by_then(child, column).is_none() {
+                if !known.contains(&child) && self.column_by_then(child, column).is_none() {
+                    known.insert(child);
                     heirs.push(child);
                 }
             }
             next += 1;
         }
         self.lost_columns
-            .retain(|(table, name)| name != column || !heirs.contains(table));
+            .retain(|(table, name)| name != column || !known.contains(table));
         heirs
     }
 
@@ -220,49 +222,50 @@ impl Plan {
         else {
             return;
         };
-        let name = constraints::name(constraint);
         match found.kind {
-            b'f' => {
-                let of_column = column.for_people();
-                for (side, what) in [(found.table, "has"), (found.referenced, "is referenced by")] {
-                    if side != table {
-                        let why =
-                            format!("{what} the foreign key {name} with the column {of_column}");
-                        self.lock(side, AccessExclusive, why);
-                    }
-                }
-                self.depend_on(found.index, format!("index that foreign key {name} needs"));
-                for member in reach::parts(found.referenced) {
-                    self.lock(
-                        member,
-                        ShareRowExclusive,
-                        format!("referenced by foreign key {name}"),
-                    );
-                }
-                // What compares the columns is the same where the table is not written anew
-                // (`TryReuseForeignKey`).
-                if found.is_valid && rewritten {
-                    self.check(found.table, found.referenced);
-                }
-                for (dependent, _) in depend::dependents(whole(class::CONSTRAINT, constraint)) {
-                    if let Some(relation) = depend::relation_of(dependent) {
-                        self.lock(
-                            relation,
-                            AccessExclusive,
-                            format!("part of the foreign key {name}"),
-                        );
-                    }
-                }
-            }
+            b'f' => self.rebuilt_key(constraint, table, column, rewritten),
             b'p' | b'u' | b'x' if found.index != 0 => {
                 self.lock_index_with(column, found.index);
                 for key in constraints::referencing(found.table) {
                     if key.index == found.index {
-                        self.rebuilt(key.id, table, column, rewritten);
+                        self.rebuilt_key(key.id, table, column, rewritten);
                     }
                 }
             }
             _ => (),
+        }
+    }
+
+    /// A foreign key that is made anew.
+    fn rebuilt_key(&mut self, key: u32, table: RelationId, column: &ServerText, rewritten: bool) {
+        let Some(found) = constraints::constraint(key).filter(|_| !self.is_gone(key)) else {
+            return;
+        };
+        let name = constraints::name(key);
+        let of_column = column.for_people();
+        for (side, what) in [(found.table, "has"), (found.referenced, "is referenced by")] {
+            if side != table {
+                let why = format!("{what} the foreign key {name} with the column {of_column}");
+                self.lock(side, AccessExclusive, why);
+            }
+        }
+        self.depend_on(found.index, format!("index that foreign key {name} needs"));
+        for member in reach::parts(found.referenced) {
+            self.lock_because(member, ShareRowExclusive, || {
+                format!("referenced by foreign key {name}")
+            });
+        }
+        // What compares the columns is the same where the table is not written anew
+        // (`TryReuseForeignKey`).
+        if found.is_valid && rewritten {
+            self.check(found.table, found.referenced);
+        }
+        for (dependent, _) in depend::dependents(whole(class::CONSTRAINT, key)) {
+            if let Some(relation) = depend::relation_of(dependent) {
+                self.lock_because(relation, AccessExclusive, || {
+                    format!("part of the foreign key {name}")
+                });
+            }
         }
     }
 }

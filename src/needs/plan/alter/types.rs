@@ -6,7 +6,8 @@ use crate::needs::plan::Plan;
 use crate::needs::plan::deletion::whole;
 use crate::needs::plan::reach::{self, COMPOSITE, PARTITIONED};
 use crate::pg::depend::{self, catalog as class};
-use crate::pg::{catalog, types};
+use crate::pg::{catalog, types, wait};
+use std::collections::HashSet;
 
 impl Plan {
     /// The tables that are of a composite type.
@@ -31,12 +32,12 @@ impl Plan {
             self.lock(composite, AccessShare, "the domain's type");
         }
         let mut left = vec![domain];
-        let mut seen = vec![];
+        let mut seen = HashSet::new();
         while let Some(type_id) = left.pop() {
-            if seen.contains(&type_id) {
+            wait::answer_interrupts();
+            if !seen.insert(type_id) {
                 continue;
             }
-            seen.push(type_id);
             for (dependent, _) in depend::dependents(whole(class::TYPE, type_id)) {
                 match dependent.class {
                     class::TYPE => left.push(dependent.object),
