@@ -49,6 +49,13 @@ pub enum Error {
     /// What cannot be done on a standby.
     #[error("{message}")]
     InRecovery { message: String, hint: String },
+    /// The server's lock table has no room for what the call would take.
+    #[error("{message}")]
+    NoRoom {
+        message: String,
+        detail: String,
+        hint: String,
+    },
     /// The lock could not be had in time, or only at a price that policy does not allow.
     #[error("{message}")]
     NotFree {
@@ -111,6 +118,7 @@ impl Error {
                 PgSqlErrorCode::ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED
             }
             Error::InRecovery { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::NoRoom { .. } => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
             Error::NotFree { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
             Error::Deadlock { .. } => PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
             Error::Server(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
@@ -123,7 +131,9 @@ impl Error {
                 Some(format!("At {} in the policy.", problem.path))
             }
             Error::UnknownRelation { detail, .. } => detail.clone(),
-            Error::NotFree { detail, .. } | Error::Deadlock { detail, .. } => Some(detail.clone()),
+            Error::NoRoom { detail, .. }
+            | Error::NotFree { detail, .. }
+            | Error::Deadlock { detail, .. } => Some(detail.clone()),
             Error::Argument { .. }
             | Error::Null(_)
             | Error::UnknownObject { .. }
@@ -150,6 +160,7 @@ impl Error {
             Error::NotAllowed { hint, .. }
             | Error::NotItsTrigger { hint, .. }
             | Error::InRecovery { hint, .. }
+            | Error::NoRoom { hint, .. }
             | Error::NotFree { hint, .. }
             | Error::Deadlock { hint, .. } => Some(hint.clone()),
             Error::Null(_) | Error::Server(_) => None,

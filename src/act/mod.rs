@@ -1,6 +1,7 @@
 //! Preempting: looks, decides, signals and waits, until the way is free or the time is up.
 
 mod account;
+mod capacity;
 mod deadlock;
 mod dry_run;
 pub mod guard;
@@ -103,9 +104,10 @@ fn carry_out(
     }
     let keeps_locks = manner != Manner::CallByItself;
     let is_lockable = policy.take_lock && aim.is_lockable();
-    let takes = is_lockable && keeps_locks;
+    let mut takes = is_lockable && keeps_locks;
     if takes {
         aim.may_be_taken()?;
+        takes = capacity::has_room(&aim, manner)?;
     }
     let mut call = Call {
         policy,
@@ -113,6 +115,7 @@ fn carry_out(
         principals,
         aim,
         takes,
+        manner,
         watch: Watch::for_lender(
             stored.map(|stored| roles::name(stored.owner).unwrap_or_default()),
         ),
@@ -144,6 +147,7 @@ struct Call<'a> {
     aim: Aim,
     /// The lock is to be held in the end, not only free.
     takes: bool,
+    manner: Manner,
     watch: Watch,
     progress: Progress,
     shown: Shown,

@@ -93,7 +93,7 @@ impl Aim {
             return Ok(Reread::Same);
         }
         let mut unchanged = Ok(true);
-        let (attempt, _) = take::all(&[], Some(limit), || {
+        let (attempt, _) = take::all(&[], Some(limit), false, || {
             if !self.is_up_to_date() {
                 unchanged = self.read_needs(false);
             }
@@ -102,7 +102,7 @@ impl Aim {
         Ok(match (attempt, unchanged?) {
             (Attempt::Taken, true) => Reread::Same,
             (Attempt::Taken, false) => Reread::Changed,
-            (Attempt::Missed | Attempt::Unwanted, _) => Reread::Unread,
+            (Attempt::Missed | Attempt::NoRoom | Attempt::Unwanted, _) => Reread::Unread,
         })
     }
 

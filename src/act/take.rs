@@ -1,7 +1,7 @@
 //! Taking the lock: at once where that is possible, and else from the queue, for as short a time and
 //! as seldom as policy and [`Backoff`](crate::backoff::Backoff) allow.
 
-use super::{Call, End, SOON};
+use super::{Call, End, Manner, SOON, capacity};
 use crate::error::Error;
 use crate::pg::take::{self, Attempt};
 use crate::pg::wait;
@@ -98,10 +98,15 @@ impl Call<'_> {
             Some(order) => order,
             none => none.insert(self.aim.in_lock_order()),
         };
+        if !capacity::has_room_for(order, &self.aim, self.manner)? {
+            self.takes = false;
+            return Ok(false);
+        }
         // Nobody can make a relation another one, or give it an index or a partition, while all of
         // it is locked.
         let mut unchanged = Ok(true);
-        let (attempt, stalled) = take::all(order, in_queue, || {
+        let may_do_without = self.manner == Manner::Guard;
+        let (attempt, stalled) = take::all(order, in_queue, may_do_without, || {
             unchanged = self.aim.is_unchanged().and_then(|is_unchanged| {
                 self.aim.may_be_taken()?;
                 Ok(is_unchanged)
@@ -112,6 +117,11 @@ impl Call<'_> {
         if attempt == Attempt::Unwanted {
             self.order = None;
             self.may_be_helped()?;
+        }
+        if attempt == Attempt::NoRoom {
+            capacity::warn(&self.aim);
+            self.takes = false;
+            return Ok(false);
         }
         if attempt != Attempt::Taken {
             let now = self.start.elapsed();

@@ -199,13 +199,18 @@ impl Aim {
         relations.iter().all(exists) && needs::may_lock(relations, mode).is_ok()
     }
 
-    /// The locks to take, in the order in which to do so; none if no lock is taken.
-    pub fn in_lock_order(&self) -> Vec<Need> {
+    /// The locks to take; none if no lock is taken.
+    pub fn to_take(&self) -> &[Need] {
         match self {
-            Aim::Relations { needs, .. } => needs::lock_order(needs.clone()),
-            Aim::Statement(statement) => needs::lock_order(statement.plan().takeable.clone()),
-            Aim::All { .. } | Aim::Waiter { .. } => vec![],
+            Aim::Relations { needs, .. } => needs,
+            Aim::Statement(statement) => &statement.plan().takeable,
+            Aim::All { .. } | Aim::Waiter { .. } => &[],
         }
+    }
+
+    /// The same, in the order in which to do so.
+    pub fn in_lock_order(&self) -> Vec<Need> {
+        needs::lock_order(self.to_take().to_vec())
     }
 
     /// Whether somebody who has ended his transaction still has to let go. Copies the whole lock

@@ -320,6 +320,38 @@ pub(super) fn is_stored(constraint: &pg_sys::Constraint) -> bool {
     return constraint.contype == pg_sys::ConstrType::CONSTR_GENERATED;
 }
 
+/// How many processes there may be that hold locks.
+pub(super) fn max_backends() -> i32 {
+    // SAFETY: fixed while the server runs.
+    unsafe { pg_sys::MaxBackends }
+}
+
+/// How many weak locks on relations a process may take beside the lock table still (the fast path).
+///
+/// # Safety
+/// It is this process's own entry.
+pub(super) unsafe fn free_slots_of(proc: *const pg_sys::PGPROC) -> usize {
+    /// `FAST_PATH_BITS_PER_SLOT` of `lock.c`: three bits for each of sixteen slots.
+    const BITS: usize = 3;
+    const SLOTS: usize = 16;
+    let free_in = |bits: u64| {
+        let is_free = |slot: &usize| bits >> (slot * BITS) & 0b111 == 0;
+        (0..SLOTS).filter(is_free).count()
+    };
+    // SAFETY: as promised; nobody else changes them while this process does not ask for a lock.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return free_in((*proc).fpLockBits);
+        #[cfg(feature = "pg18")]
+        {
+            let groups = usize::try_from(pg_sys::FastPathLockGroupsPerBackend).unwrap_or(0);
+            return (0..groups)
+                .map(|group| free_in(*(*proc).fpLockBits.add(group)))
+                .sum();
+        }
+    }
+}
+
 /// What the server exports and pgrx 0.18.1 does not bind. Each goes through pgrx's boundary, which
 /// turns an ERROR into an unwinding that runs Rust's destructors.
 pub(super) mod unbound {
@@ -338,6 +370,18 @@ pub(super) mod unbound {
             ) -> pg_sys::TransactionId;
 
             pub fn get_timeout_active(id: core::ffi::c_int) -> bool;
+
+            pub static max_prepared_xacts: core::ffi::c_int;
+
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            pub fn LockHeldByMe(tag: *const pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE) -> bool;
+
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            pub fn LockHeldByMe(
+                tag: *const pg_sys::LOCKTAG,
+                mode: pg_sys::LOCKMODE,
+                or_stronger: bool,
+            ) -> bool;
 
             pub fn get_rewrite_oid(
                 relation: pg_sys::Oid,
@@ -392,6 +436,26 @@ pub(super) mod unbound {
     ) -> pg_sys::TransactionId {
         // SAFETY: as the caller promises.
         unsafe { pg_guard_ffi_boundary(|| server::TwoPhaseGetXidByVirtualXID(vxid, have_more)) }
+    }
+
+    /// `twophase.c`: `max_prepared_transactions`.
+    pub fn max_prepared_transactions() -> i32 {
+        // SAFETY: fixed while the server runs.
+        unsafe { server::max_prepared_xacts }
+    }
+
+    /// `lock.c`: whether this process holds the lock in that very mode.
+    ///
+    /// # Safety
+    /// As for any function of the server.
+    pub unsafe fn lock_held_by_me(tag: &pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE) -> bool {
+        // SAFETY: looks into the process's own table.
+        unsafe {
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            return pg_guard_ffi_boundary(|| server::LockHeldByMe(tag, mode));
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            return pg_guard_ffi_boundary(|| server::LockHeldByMe(tag, mode, false));
+        }
     }
 
     /// `rewriteSupport.c`: the rule of that name, or 0.

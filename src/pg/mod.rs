@@ -7,6 +7,7 @@
 
 pub mod activity;
 mod cached;
+pub mod capacity;
 pub mod catalog;
 pub mod changes;
 pub mod columns;

@@ -131,7 +131,7 @@ unsafe fn own_identity(proc: *const pg_sys::PGPROC, pid: i32) -> Identity {
 ///
 /// # Safety
 /// As for any function of the server: in a backend, on its one thread.
-unsafe fn partition_of(tag: &pg_sys::LOCKTAG) -> (usize, *mut pg_sys::LWLock) {
+pub(super) unsafe fn partition_of(tag: &pg_sys::LOCKTAG) -> (usize, *mut pg_sys::LWLock) {
     // SAFETY: the array of the server's own locks has one for each partition.
     unsafe {
         let partition = pg_sys::LockTagHashCode(tag) % pg_sys::NUM_LOCK_PARTITIONS;

@@ -5,6 +5,7 @@ use super::compat::unbound;
 use super::settings;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A subtransaction, and what is current outside of it.
@@ -67,6 +68,12 @@ impl Inner {
 /// by then: whoever catches the error, such as plpgsql's exception block, ends one subtransaction,
 /// which must be its own.
 pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
+    kept_if_room(work, None)
+}
+
+/// The same. Where there is no room for the work (53200), it is rolled back, and that is said in `lacks_room`, if
+/// there is one.
+pub(super) fn kept_if_room(work: impl FnOnce() -> bool, lacks_room: Option<&AtomicBool>) -> bool {
     // SAFETY: an internal subtransaction around the work, as plpgsql's exception blocks have it:
     // memory context and resource owner are put back on both ways out, and the settings' own nest
     // level is closed before the subtransaction is (on abort, by it).
@@ -85,6 +92,19 @@ pub(super) fn kept(work: impl FnOnce() -> bool) -> bool {
             is_kept
         }))
         .catch_when(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, |_| false)
+        .catch_when(
+            PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+            |error| match lacks_room {
+                Some(lacks_room) => {
+                    lacks_room.store(true, Ordering::Relaxed);
+                    false
+                }
+                None => {
+                    inner.roll_back();
+                    error.rethrow()
+                }
+            },
+        )
         .catch_others(|error| {
             inner.roll_back();
             error.rethrow()

@@ -1,9 +1,10 @@
 //! Taking locks on relations: all that maintenance needs or none, and the one that reading a table of ours needs.
 
 use super::catalog;
-use super::subtransaction::{kept, limit_lock_waits};
+use super::subtransaction::{kept_if_room, limit_lock_waits};
 use crate::lock::{LockMode, Need, RelationId};
 use pgrx::pg_sys;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// What came of an attempt.
@@ -13,6 +14,8 @@ pub enum Attempt {
     Taken,
     /// Somebody is in the way, and none is held.
     Missed,
+    /// There is no room for them in the lock table, and none is held.
+    NoRoom,
     /// All could be had, but what was found then is not what was wanted, and none is held.
     Unwanted,
 }
@@ -36,22 +39,26 @@ const CHECKING: Duration = Duration::from_millis(10);
 /// tells whether to keep them. Also told: how long others may have had to wait behind an attempt that
 /// failed.
 ///
+/// `may_do_without`: that there is no room for them is an answer, and no error.
+///
 /// A request in earnest is granted where a conditional one is not: where those who wait are waiting for
 /// this very transaction (`ProcSleep` in `proc.c`).
 ///
 /// Checks no privilege, and locks an OID that is nobody's (any more): both are the caller's business.
 ///
 /// # Errors
-/// 53200 when the lock table is full, 40P01 from the queue, those of a cancel or a terminate.
+/// 53200 when the lock table is full and it may not do without, 40P01 from the queue, those of a cancel or a terminate.
 pub fn all(
     needs: &[Need],
     in_queue: Option<Duration>,
+    may_do_without: bool,
     check: impl FnOnce() -> bool,
 ) -> (Attempt, Duration) {
     let start = Instant::now();
     let mut attempt = Attempt::Missed;
     let outcome = &mut attempt;
-    let is_kept = kept(move || {
+    let lacks_room = AtomicBool::new(false);
+    let work = move || {
         for need in needs {
             let relation = pg_sys::Oid::from_u32(need.relation);
             let mode = need.mode.number();
@@ -79,11 +86,15 @@ pub fn all(
             Attempt::Unwanted
         };
         *outcome == Attempt::Taken
-    });
-    let attempt = attempt.if_kept(is_kept);
+    };
+    let is_kept = kept_if_room(work, may_do_without.then_some(&lacks_room));
+    let attempt = match lacks_room.into_inner() {
+        true => Attempt::NoRoom,
+        false => attempt.if_kept(is_kept),
+    };
     let stalled = match attempt {
         Attempt::Taken => Duration::ZERO,
-        Attempt::Missed | Attempt::Unwanted => start.elapsed(),
+        Attempt::Missed | Attempt::NoRoom | Attempt::Unwanted => start.elapsed(),
     };
     (attempt, stalled)
 }

@@ -79,6 +79,12 @@ const FEW_LOCKS: [(&str, &str); 3] = [
     ("max_prepared_transactions", "0"),
 ];
 
+/// Takes as many locks as there are.
+const TAKE_ALL: &str = "DO $$ BEGIN FOR i IN 1..1200 LOOP \
+         BEGIN EXECUTE format('LOCK TABLE part_%s', i); \
+         EXCEPTION WHEN out_of_memory THEN RETURN; END; \
+     END LOOP; RAISE 'there is room for all'; END $$";
+
 /// More partitions than there is room for.
 fn partitions(play: &Play<'_>) {
     let setup = play.database.session("setup");
@@ -95,17 +101,35 @@ fn with_the_lock_table_full_the_record_stays(world: &World) {
     let stage = Stage::with(world, &FEW_LOCKS);
     let play = stage.play();
     partitions(&play);
-    let holder = play.database.session("victim");
-    holder.run("BEGIN; SELECT FROM part_1");
-    let caller = play.database.session("caller");
-    caller.run("BEGIN");
-    let error = caller.error(
-        r#"SELECT lockguard.preempt_maintenance('{"relations": ["parent"], "preempt": [{"application_name": "victim"}]}')"#,
+    let setup = play.database.session("setup");
+    setup.run("CREATE TABLE taken (i int)");
+    let (holder, application) = (
+        play.database.session("victim"),
+        play.database.session("application"),
     );
-    assert_eq!(error.code().code(), "53200", "{error}");
+    holder.run("BEGIN; SELECT FROM taken");
+    application.run("BEGIN; SELECT FROM taken");
+    let (caller, crowd) = (
+        play.database.session("caller"),
+        play.database.session("crowd"),
+    );
+    caller.run("BEGIN");
+    let call = caller.spawn(
+        r#"SELECT lockguard.preempt_maintenance('{"relations": ["taken"], "preempt": [{"application_name": "victim"}], "timeout": "60s"}')"#,
+    );
+    wait_until("the call waits", SOON, || {
+        call.wait_event().is_some_and(|(kind, _)| kind == "Lock")
+    });
+    // It fitted when the call began.
+    crowd.run("BEGIN");
+    crowd.run(TAKE_ALL);
+    application.run("COMMIT");
+    let error = call.wait(SOON).unwrap_err();
+    assert_eq!(error.code().map(|c| c.code()), Some("53200"), "{error}");
     caller.run("ROLLBACK");
     assert_eq!(play.trail.victims(), [holder.pid()]);
-    drop(caller);
+    crowd.run("ROLLBACK");
+    drop((caller, crowd, application, setup));
     play.is_healthy(true);
 }
 
@@ -126,12 +150,7 @@ fn with_the_lock_table_full_for_a_while_the_row_comes_after(world: &World) {
             .replace("]}'", r#"], "dry_run": true}'"#),
     );
     crowd.run("BEGIN");
-    crowd.run(
-        "DO $$ BEGIN FOR i IN 1..1200 LOOP \
-             BEGIN EXECUTE format('LOCK TABLE part_%s', i); \
-             EXCEPTION WHEN out_of_memory THEN RETURN; END; \
-         END LOOP; RAISE 'there is room for all'; END $$",
-    );
+    crowd.run(TAKE_ALL);
     let outcome = caller.try_run(CALL);
     println!(
         "the call: {:?}",

@@ -1,6 +1,7 @@
 //! Keeping the lock: what is held and what is not, read in the server's own `pg_locks`: a file a topic.
 
 mod at_random;
+mod capacity;
 mod changed;
 mod exhausted;
 mod forms;
@@ -37,6 +38,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         lock_table::trials,
         rights::trials,
         exhausted::trials,
+        capacity::trials,
         standby::trials,
     ]
     .into_iter()
