@@ -226,6 +226,16 @@ fn the_default_stall_is_below_any_deadlock_timeout() {
 }
 
 #[test]
+fn a_target_that_no_server_could_look_up_is_refused() {
+    for (document, path) in [
+        (json!({"relations": ["a", "\0"]}), "$.relations"),
+        (json!({"statement": "DROP TABLE \0"}), "$.statement"),
+    ] {
+        assert_eq!(refused(document).path, path);
+    }
+}
+
+#[test]
 fn a_statement_is_a_target_that_knows_its_modes() {
     let drop = "DROP TABLE events";
     assert_eq!(
