@@ -5,7 +5,7 @@ use crate::audit;
 use crate::error::Error;
 use crate::lock::{LockMode, Need};
 use crate::needs::{self, Effect};
-use crate::pg::datum::{self, Document, Name, Text};
+use crate::pg::datum::{self, Document, Name, Text, Verbatim};
 use crate::pg::principals::Principals;
 use crate::pg::{activity, event, extension, interval, locks, transaction, wait};
 use crate::policy::{self, Problem};
@@ -45,7 +45,7 @@ fn blockers_of(
     (
         name!(relation, pg_sys::Oid),
         name!(pid, Option<i32>),
-        name!(gid, Option<Text>),
+        name!(gid, Option<Verbatim>),
         name!(mode, &'static str),
         name!(granted, bool),
         name!(class, Option<&'static str>),
@@ -83,7 +83,7 @@ fn blockers_of(
         Some((
             relation,
             pid,
-            session.gid.clone().map(Text),
+            session.gid.clone().map(|gid| Verbatim(gid.name)),
             sighting.mode.name(),
             sighting.granted,
             report::visible_class(session, sighting.judgement).map(Class::name),

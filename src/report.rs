@@ -82,7 +82,7 @@ pub fn remedy(session: &Session, holds: bool) -> Option<&'static str> {
 /// A session in a few words: `pid 24484 (backup, "Heroku Postgres Backups")`.
 pub fn name(session: &Session, judgement: Judgement) -> String {
     match (&session.gid, session.identity.pid()) {
-        (Some(gid), _) => format!("prepared transaction {}", literal(gid)),
+        (Some(gid), _) => format!("prepared transaction {}", gid.literal),
         (None, None) => "a prepared transaction".into(),
         (None, Some(pid)) => {
             let class = visible_class(session, judgement).map(|c| c.name().to_owned());
@@ -326,7 +326,7 @@ fn finishing(session: &Session) -> String {
 pub fn end_prepared(session: &Session) -> String {
     match &session.gid {
         Some(gid) => {
-            let gid = literal(gid);
+            let gid = &gid.literal;
             format!("end it with ROLLBACK PREPARED {gid} or COMMIT PREPARED {gid}")
         }
         None => "end it with ROLLBACK PREPARED or COMMIT PREPARED".into(),
@@ -355,7 +355,8 @@ pub fn in_words(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Identity, Rights, fixtures::application};
+    use crate::session::{Gid, Identity, Rights, fixtures::application};
+    use std::ffi::CStr;
 
     const PUBLIC: Judgement = Judgement {
         class: Class::Backup,
@@ -419,11 +420,18 @@ mod tests {
         }
     }
 
+    fn gid(name: &CStr) -> Gid {
+        Gid {
+            name: name.into(),
+            literal: literal(name.to_str().unwrap()),
+        }
+    }
+
     #[test]
     fn a_prepared_transaction_comes_with_the_way_to_end_it() {
         let mut session = application(7);
         session.identity = Identity::Prepared { xid: 9 };
-        session.gid = Some("it's\\here".into());
+        session.gid = Some(gid(c"it's\\here"));
         let (outcome, reason) = why_there(&session, Stance::Leave, true, None);
         assert_eq!(outcome, Outcome::InTheWay);
         assert!(
@@ -431,7 +439,7 @@ mod tests {
             "{reason}"
         );
         // In a message for a database of another encoding it becomes an escape.
-        session.gid = Some("é".into());
+        session.gid = Some(gid(c"é"));
         assert!(end_prepared(&session).contains("ROLLBACK PREPARED E'é' or"));
     }
 

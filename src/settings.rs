@@ -121,9 +121,11 @@ fn read(
     let document = match () {
         () if value.is_empty() || value.eq_ignore_ascii_case("off") => return Ok(None),
         () if value.eq_ignore_ascii_case("on") => json!({}),
-        () if value.starts_with('{') => serde_json::from_str(value).map_err(|error| {
-            Error::Setting(Problem::new("$", format!("it cannot be read: {error}")))
-        })?,
+        () if value.starts_with('{') => {
+            serde_json::from_str(&given.as_json()).map_err(|error| {
+                Error::Setting(Problem::new("$", format!("it cannot be read: {error}")))
+            })?
+        }
         () => json!({ "policy": value }),
     };
     let as_given = |key: &str| match value.starts_with('{') {

@@ -6,7 +6,6 @@ use crate::nearest::nearest;
 use crate::pg::datum::{Document, Text, Verbatim};
 use crate::pg::{interval, message, raised, roles, snapshots, wait};
 use crate::policy::{self, Policy, Problem, quoted};
-use crate::report;
 use crate::server_text::ServerText;
 use crate::tables;
 use pgrx::prelude::*;
@@ -48,7 +47,7 @@ impl Stored {
 /// What its row says.
 struct Entry {
     owner: u32,
-    policy: String,
+    policy: ServerText,
     loans: Vec<u32>,
 }
 
@@ -67,8 +66,8 @@ pub fn for_use(name: &ServerText, users: &[u32]) -> Result<Stored, Error> {
         hint: format!(
             "Its owner, {}, can lend it: SELECT lockguard.lend_policy({}, {});",
             roles::name(entry.owner).unwrap_or("which has been dropped".into()),
-            report::literal(&name.for_people()),
-            report::literal(&roles::name(role).unwrap_or_default())
+            name.literal(),
+            roles::server_name(role).unwrap_or_default().literal()
         ),
     };
     for user in users {
@@ -85,7 +84,7 @@ pub fn for_use(name: &ServerText, users: &[u32]) -> Result<Stored, Error> {
     Ok(Stored {
         name: name.clone(),
         owner: entry.owner,
-        policy: read(&entry.policy)?,
+        policy: read(&entry.policy.as_json())?,
         users: users.to_vec(),
     })
 }
@@ -226,7 +225,10 @@ fn find(name: &ServerText) -> Result<Entry, Error> {
                 for row in client.select(query, None, &[text(name)])? {
                     found = Some(Entry {
                         owner: row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32()),
-                        policy: row.get::<Text>(2)?.map_or(String::new(), |text| text.0),
+                        policy: row
+                            .get::<Verbatim>(2)?
+                            .map(|text| text.0)
+                            .unwrap_or_default(),
                         loans: row
                             .get::<Vec<pg_sys::Oid>>(3)?
                             .unwrap_or_default()

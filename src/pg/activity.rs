@@ -3,7 +3,7 @@
 use super::principals::Principals;
 use super::text::from_server as text;
 use super::{compat, prepared, process, progress, roles};
-use crate::session::{Doing, Identity, Process, Rights, Session, State, Timestamp};
+use crate::session::{Doing, Gid, Identity, Process, Rights, Session, State, Timestamp};
 use pgrx::pg_sys;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
@@ -82,7 +82,10 @@ fn entries() -> impl Iterator<Item = &'static pg_sys::PgBackendStatus> {
 fn of_prepared(identity: Identity, prepared: prepared::Prepared) -> Session {
     Session {
         identity,
-        gid: Some(prepared.gid),
+        gid: Some(Gid {
+            literal: prepared.gid.literal(),
+            name: prepared.gid,
+        }),
         process: Process::Other,
         anti_wraparound: false,
         progress: None,

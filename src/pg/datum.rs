@@ -131,6 +131,7 @@ impl IntoDatum for Document {
 }
 
 sql_type!(Text, "text");
+sql_type!(Verbatim, "text");
 sql_type!(Name, "name");
 
 /// A `jsonb` value, in the current memory context.
@@ -163,8 +164,8 @@ impl Document {
         // SAFETY: jsonb_out answers with a C string.
         unsafe {
             let text = pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(self.0)]);
-            text.and_then(|t| text::from_server(t.cast_mut_ptr()))
-                .unwrap_or_default()
+            let text = text.and_then(|text| text::kept(text.cast_mut_ptr()));
+            text.unwrap_or_default().as_json()
         }
     }
 

@@ -1,7 +1,9 @@
 //! Prepared transactions: which one a lock belongs to, and their names.
 
 use super::compat::{self, unbound};
-use super::datum::Text;
+use super::datum::Verbatim;
+use super::text;
+use crate::server_text::ServerText;
 use crate::session::VirtualTransaction;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -31,7 +33,7 @@ pub(super) fn xid_of(transaction: VirtualTransaction) -> Option<u32> {
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub xid: u32,
-    pub gid: String,
+    pub gid: ServerText,
     pub owner: u32,
     pub prepared: i64,
 }
@@ -45,13 +47,13 @@ pub fn all() -> Result<Vec<Prepared>, spi::Error> {
         for row in client.select(query, None, &[])? {
             let xid = row.get::<pg_sys::TransactionId>(1)?;
             // A name may come from a database of another encoding.
-            let (gid, owner) = (row.get::<Text>(2)?, row.get::<pg_sys::Oid>(3)?);
+            let (gid, owner) = (row.get::<Verbatim>(2)?, row.get::<pg_sys::Oid>(3)?);
             let prepared = row.get::<TimestampWithTimeZone>(4)?;
             if let (Some(xid), Some(gid), Some(owner), Some(prepared)) = (xid, gid, owner, prepared)
             {
                 found.push(Prepared {
                     xid: xid.into_inner(),
-                    gid: gid.0,
+                    gid: text::mended(gid.0),
                     owner: owner.to_u32(),
                     prepared: prepared.into_inner(),
                 });

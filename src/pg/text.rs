@@ -1,11 +1,15 @@
 //! Text between the server, which has it in the database's encoding, and Rust, which has UTF-8.
 //!
 //! What goes back to the server is a [`ServerText`] from the start; what is here is for people. Nothing of it
-//! raises an error: what one encoding has and the other has not becomes a question mark or U+FFFD. Activity reports and names of prepared transactions are not even sure to be in this
+//! raises an error: a byte that is no text is written as `\\xe9`, as the server writes those of an
+//! `application_name` (`pg_clean_ascii`), so that what differs reads differently, and a character that the
+//! database's encoding has not as a question mark. Activity reports and names of prepared transactions are not even sure to be in this
 //! database's encoding, for they come from all databases.
 
+use crate::report;
 use crate::server_text::ServerText;
 use pgrx::pg_sys;
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char};
 
 const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
@@ -34,21 +38,64 @@ pub(super) unsafe fn kept(string: *const c_char) -> Option<ServerText> {
     (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.into())
 }
 
+/// The same text, as far as it is any in this database's encoding: of what comes from all databases, which may have
+/// others. What is not would be an error when it is sent to a client.
+pub(super) fn mended(text: ServerText) -> ServerText {
+    let bytes = text.as_bytes();
+    // SAFETY: it reads so many bytes, and with `noError` answers no for what is not valid.
+    let is_valid =
+        unsafe { pg_sys::pg_verifymbstr(bytes.as_ptr().cast(), bytes.len() as i32, true) };
+    match is_valid {
+        true => text,
+        false => ServerText::of_bytes(to_server(&text.for_people())).unwrap_or_default(),
+    }
+}
+
 impl ServerText {
     /// What people read of it; nothing looks that up again.
     pub fn for_people(&self) -> String {
         from_server_bytes(self.as_bytes())
     }
+
+    /// The same of the text of a JSON document, whose strings read so once they are taken out of it.
+    pub fn as_json(&self) -> String {
+        decoded(self.as_bytes(), |byte| format!("\\\\x{byte:02x}"))
+    }
+
+    /// As an SQL literal, for people who are to give it back to the server: what it then means is this very text.
+    pub fn literal(&self) -> String {
+        let text = self.for_people();
+        if to_server(&text) == self.as_bytes() {
+            return report::literal(&text);
+        }
+        let escaped = self.as_bytes().iter().map(|byte| match byte {
+            b'\'' => "''".into(),
+            b'\\' => "\\\\".into(),
+            byte if byte.is_ascii() => char::from(*byte).to_string(),
+            byte => format!("\\x{byte:02x}"),
+        });
+        format!("E'{}'", escaped.collect::<String>())
+    }
 }
 
 /// The text of bytes in the database's encoding.
 pub(super) fn from_server_bytes(bytes: &[u8]) -> String {
+    decoded(bytes, |byte| format!("\\x{byte:02x}"))
+}
+
+/// The same, with that in the place of a byte which is no text.
+fn decoded(bytes: &[u8], no_text: impl Fn(u8) -> String) -> String {
     let encoding = database_encoding();
-    match bytes.is_ascii() || encoding == UTF8 || encoding == SQL_ASCII {
-        true => String::from_utf8_lossy(bytes).into_owned(),
-        false => String::from_utf8_lossy(&converted(bytes, encoding, UTF8, "\u{fffd}".as_bytes()))
-            .into_owned(),
+    let in_utf8 = match bytes.is_ascii() || encoding == UTF8 || encoding == SQL_ASCII {
+        true => Cow::Borrowed(bytes),
+        false => converted(bytes, encoding, UTF8, |byte| no_text(byte).into_bytes()).into(),
+    };
+    let mut text = String::with_capacity(in_utf8.len());
+    for chunk in in_utf8.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| no_text(*byte)));
     }
+    text
 }
 
 /// Text as the database's encoding has it.
@@ -56,7 +103,7 @@ pub(super) fn to_server(text: &str) -> Vec<u8> {
     let encoding = database_encoding();
     match text.is_ascii() || encoding == UTF8 || encoding == SQL_ASCII {
         true => text.as_bytes().to_vec(),
-        false => converted(text.as_bytes(), UTF8, encoding, b"?"),
+        false => converted(text.as_bytes(), UTF8, encoding, |_| b"?".to_vec()),
     }
 }
 
@@ -83,19 +130,13 @@ fn database_encoding() -> i32 {
 }
 
 /// Bytes of one encoding in another, with `instead` for each byte that cannot be converted.
-fn converted(bytes: &[u8], from: i32, to: i32, instead: &[u8]) -> Vec<u8> {
+fn converted(bytes: &[u8], from: i32, to: i32, instead: impl Fn(u8) -> Vec<u8>) -> Vec<u8> {
     // SAFETY: a catalog look-up, the encodings being valid.
     let conversion = unsafe { pg_sys::FindDefaultConversionProc(from, to) };
     if conversion == pg_sys::InvalidOid {
         return bytes
             .iter()
-            .flat_map(|b| {
-                if b.is_ascii() {
-                    vec![*b]
-                } else {
-                    instead.to_vec()
-                }
-            })
+            .flat_map(|b| if b.is_ascii() { vec![*b] } else { instead(*b) })
             .collect();
     }
     let mut result = vec![];
@@ -124,7 +165,7 @@ fn converted(bytes: &[u8], from: i32, to: i32, instead: &[u8]) -> Vec<u8> {
         result.extend_from_slice(&room[..end]);
         rest = &rest[usize::try_from(read).unwrap_or(0).min(piece.len())..];
         if !rest.is_empty() && usize::try_from(read).unwrap_or(0) < piece.len() {
-            result.extend_from_slice(instead);
+            result.extend(instead(rest[0]));
             rest = &rest[1..];
         }
     }

@@ -9,6 +9,7 @@ mod statement;
 pub use class::{Class, Judgement, judge};
 pub use rule::MaintenanceRule;
 
+use crate::server_text::ServerText;
 use progress::Counters;
 use statement::Reach;
 use std::time::Duration;
@@ -195,12 +196,20 @@ pub struct Doing {
     pub progress: Option<ProgressCommand>,
 }
 
+/// A prepared transaction's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gid {
+    pub name: ServerText,
+    /// As SQL writes it.
+    pub literal: String,
+}
+
 /// A session or a prepared transaction, with the full truth of it, whatever the caller may see.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub identity: Identity,
     /// A prepared transaction's name.
-    pub gid: Option<String>,
+    pub gid: Option<Gid>,
     pub process: Process,
     pub anti_wraparound: bool,
     pub progress: Option<ProgressCommand>,

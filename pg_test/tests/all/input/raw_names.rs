@@ -3,13 +3,17 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
+use pg_test::process::{Ending, Process};
 use pg_test::{Cluster, Database, Running, Session, wait_until};
 
 use super::SOON;
 use super::encodings::database;
+use super::hostile::way_in;
+use crate::preempt::scene::rows_once_written;
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -20,6 +24,10 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         relations_are_the_very_ones_whose_names_are_no_text,
         locks_of_tells_names_that_are_no_text_apart,
         a_stored_policy_is_the_one_whose_name_was_given,
+        what_is_no_text_reads_differently_wherever_it_is_told,
+        a_rule_means_the_very_role_whose_name_is_no_text,
+        the_way_to_end_a_prepared_transaction_whose_name_is_no_text_ends_that_one,
+        a_client_in_sjis_of_a_database_in_euc_jp_means_what_it_says,
     ]
 }
 
@@ -41,8 +49,16 @@ fn piece(pieces: &[&[u8]]) -> Vec<u8> {
 
 /// Runs statements with nobody between them and the server who would ask what the bytes mean.
 fn try_all(database: &Database, statements: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+    try_all_in("SQL_ASCII", database, statements)
+}
+
+fn try_all_in(
+    encoding: &str,
+    database: &Database,
+    statements: &[Vec<u8>],
+) -> Result<Vec<u8>, String> {
     let mut psql = database.psql();
-    psql.env("PGCLIENTENCODING", "SQL_ASCII")
+    psql.env("PGCLIENTENCODING", encoding)
         .env("PGOPTIONS", "-c statement_timeout=10s")
         .args(["-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]);
     for statement in statements {
@@ -164,7 +180,7 @@ fn relations_are_the_very_ones_whose_names_are_no_text(world: &World) {
         &[b"SELECT lockguard.preempt_maintenance('{\"relations\": [\"t\xea\"]}')".to_vec()],
     );
     let error = gone.unwrap_err();
-    assert!(error.contains("\"t\u{fffd}\" does not exist"), "{error}");
+    assert!(error.contains(r#""t\xea" does not exist"#), "{error}");
 }
 
 fn locks_of_tells_names_that_are_no_text_apart(world: &World) {
@@ -380,4 +396,172 @@ fn a_stored_policy_is_the_one_whose_name_was_given(world: &World) {
         &[b"SELECT name = E'p\\xef\\xbf\\xbd' FROM lockguard.policies"],
     );
     assert_eq!(left, b"t\n");
+}
+
+fn what_is_no_text_reads_differently_wherever_it_is_told(world: &World) {
+    let cluster = world.start_cluster(&[]);
+    let database = of_ascii(&cluster);
+    // A client that wants UTF-8 can read all of it.
+    let caller = database.session("migration");
+    for name in [r"\xe9", r"\xe8"] {
+        let holder = database.session("pg_dump");
+        holder.run(&format!(
+            "BEGIN; DO $$BEGIN EXECUTE format('LOCK TABLE %I IN ACCESS SHARE MODE', E't{name}'); END$$"
+        ));
+        caller.take_notices();
+        caller.run(&format!(
+            "SELECT verdict FROM lockguard.preempt_maintenance(E'{{\"relations\": [\"t{name}\"]}}')"
+        ));
+        let told = caller.take_notices();
+        let is_told = told
+            .iter()
+            .any(|notice| notice.message.contains(&format!("\"t{name}\"")));
+        assert!(is_told, "{told:?}");
+        let reasons = caller.run(&format!(
+            "SELECT reason FROM lockguard.locks_of(E'LOCK TABLE \"t{name}\"; CREATE INDEX ON \"t{name}\" (\"c{name}\"); LOCK TABLE \"n{name}\"') WHERE statement = 3"
+        ));
+        assert_eq!(
+            reasons.only().text("reason"),
+            format!("relation \"n{name}\" does not exist")
+        );
+    }
+    let rows = rows_once_written(
+        &caller,
+        2,
+        "SELECT relation FROM lockguard.preemptions ORDER BY 1",
+    );
+    assert_eq!(
+        rows.column("relation"),
+        [Some(r#""t\xe8""#), Some(r#""t\xe9""#)]
+    );
+}
+
+fn a_rule_means_the_very_role_whose_name_is_no_text(world: &World) {
+    let cluster = world.start_cluster(&[]);
+    let database = of_ascii(&cluster);
+    for name in NAMES {
+        raw(
+            &database,
+            &[b"CREATE ROLE \"u", name, b"\" SUPERUSER LOGIN"],
+        );
+    }
+    let holders = NAMES.map(|name| {
+        let mut holder = database.psql();
+        holder
+            .env("PGUSER", OsStr::from_bytes(&piece(&[b"u", name])))
+            .args(["-c", "BEGIN; SELECT FROM t; SELECT pg_sleep(50)"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Process::spawn(holder, Ending::Client).unwrap()
+    });
+    let caller = database.session("migration");
+    wait_until("they hold their locks", SOON, || {
+        caller.run("SELECT FROM lockguard.blockers_of('{t}')").len() == 3
+    });
+    for key in ["preempt", "spare"] {
+        let all = match key {
+            "spare" => ", \"preempt\": [{\"usename\": \"u*\"}]",
+            _ => "",
+        };
+        let named = match key {
+            "spare" => "spared",
+            _ => "would cancel",
+        };
+        for name in NAMES {
+            let escaped: String = name.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+            let rows = caller.run(&format!(
+                "SELECT verdict, count(*) FROM lockguard.preempt_maintenance(E'{{\"relations\": [\"t\"], \"{key}\": [{{\"usename\": \"u{escaped}\"}}]{all}, \"dry_run\": true}}') GROUP BY 1 ORDER BY verdict = '{named}'"
+            ));
+            let last = &rows[rows.len() - 1];
+            assert_eq!(last.text("verdict"), named, "{key} {name:?}");
+            assert_eq!(last.text("count"), "1", "{key} {name:?}");
+        }
+    }
+    drop(holders);
+}
+
+fn the_way_to_end_a_prepared_transaction_whose_name_is_no_text_ends_that_one(world: &World) {
+    let cluster = world.start_cluster(&[]);
+    let database = of_ascii(&cluster);
+    let caller = database.session("migration");
+    for (number, name) in NAMES.into_iter().enumerate() {
+        let prepare = [
+            b"BEGIN".to_vec(),
+            b"LOCK TABLE t IN SHARE MODE".to_vec(),
+            piece(&[b"PREPARE TRANSACTION 'g''\\", name, b"'"]),
+        ];
+        all(&database, &prepare);
+        // Its row gives the name as the server has it.
+        let same = "SELECT count(*) FROM lockguard.blockers_of('{t}') b \
+                    JOIN pg_prepared_xacts p USING (gid) WHERE p.database = current_database()";
+        assert_eq!(caller.run(same).value(), Some(&*(number + 1).to_string()));
+    }
+    for left in (0..NAMES.len()).rev() {
+        let rows = caller.run(
+            "SELECT reason FROM lockguard.preempt_maintenance('{\"relations\": [\"t\"], \"timeout\": \"1ms\", \"on_timeout\": \"report\"}')",
+        );
+        assert_eq!(rows.len(), left + 1);
+        caller.run(way_in(rows[0].text("reason")));
+        let count = caller.run("SELECT count(*) FROM lockguard.blockers_of('{t}')");
+        assert_eq!(count.value(), Some(&*left.to_string()));
+    }
+}
+
+fn a_client_in_sjis_of_a_database_in_euc_jp_means_what_it_says(world: &World) {
+    let cluster = world.start_cluster(&[]);
+    let database = database(&cluster, "EUC_JP");
+    // Each ends with the byte of a backslash there.
+    let names: [(&str, &[u8]); 2] = [("表", b"\x95\x5c"), ("十", b"\x8f\x5c")];
+    let setup = database.session("setup");
+    for (name, _) in names {
+        setup.run(&format!("CREATE TABLE \"{name}\" (\"{name}\" int)"));
+    }
+    type Calls = fn(&[u8]) -> Vec<Vec<u8>>;
+    let calls: [Calls; 3] = [
+        |name| {
+            let alter = piece(&[
+                b"ALTER TABLE \"",
+                name,
+                b"\" ALTER \"",
+                name,
+                b"\" TYPE bigint",
+            ]);
+            vec![b"SET lockguard.policy = 'on'".to_vec(), alter]
+        },
+        |name| {
+            vec![piece(&[
+                b"SELECT FROM lockguard.preempt_maintenance('{\"relations\": [\"",
+                name,
+                b"\"]}')",
+            ])]
+        },
+        |name| {
+            vec![piece(&[
+                b"SELECT FROM lockguard.preempt_maintenance('{\"statement\": \"LOCK TABLE ",
+                name,
+                b"\"}')",
+            ])]
+        },
+    ];
+    for call in calls {
+        for (name, in_sjis) in names {
+            let holders = names.map(|(of, _)| {
+                let session = database.session("pg_dump");
+                session.run(&format!("BEGIN; SELECT FROM \"{of}\""));
+                let busy = session.spawn("SELECT pg_sleep(50)");
+                wait_until("it is in its statement", SOON, || {
+                    busy.wait_event()
+                        .is_some_and(|(_, event)| event == "PgSleep")
+                });
+                (of, session, busy)
+            });
+            try_all_in("SJIS", &database, &call(in_sjis)).unwrap_or_else(|error| panic!("{error}"));
+            for (of, _session, busy) in holders {
+                match of == name {
+                    true => assert!(busy.wait(SOON).is_err(), "{of}"),
+                    false => assert!(!busy.is_finished(), "{of}"),
+                }
+            }
+        }
+    }
 }
