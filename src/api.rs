@@ -2,7 +2,7 @@
 
 use crate::act;
 use crate::audit;
-use crate::error::Error;
+use crate::error::{Error, check_server};
 use crate::lock::{LockMode, Need};
 use crate::needs::{self, Effect};
 use crate::pg::datum::{self, Document, Name, Text, Verbatim};
@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 /// The value, or the error raised with its SQLSTATE, detail and hint.
-fn or_raise<T>(result: Result<T, Error>) -> T {
+pub fn or_raise<T>(result: Result<T, Error>) -> T {
     result.unwrap_or_else(|error| {
         ErrorReport::from(error).report(PgLogLevel::ERROR);
         unreachable!("an ERROR does not return")
@@ -66,6 +66,7 @@ fn blockers_of(
         name!(query, Option<Text>),
     ),
 > {
+    or_raise(check_server());
     act::told::that_nothing_obeys();
     let relations =
         relations.map(|array| array.iter().map(|oid| oid.map(|o| o.to_u32())).collect());
@@ -202,6 +203,7 @@ fn preempt_maintenance(
 }
 
 fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result<Vec<Row>, Error> {
+    check_server()?;
     let given = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
     let as_given = |key: &str| given.strings(key);
     let document = serde_json::from_str(&given.text())
@@ -235,6 +237,7 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
     if settings::is_off() || !act::guard::applies() {
         return Ok(());
     }
+    check_server()?;
     let principals = settings::principals();
     if !act::told::may_be_guarded(principals.own()) {
         return Ok(());

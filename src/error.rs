@@ -1,8 +1,10 @@
 //! The one error type, and what each error tells the client: SQLSTATE, message, detail, hint.
 
 use crate::lock::{LockMode, UnknownMode};
+use crate::pg::layout::{self, Mismatch};
 use crate::pg::text;
 use crate::policy::{Problem, quoted};
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use thiserror::Error;
@@ -70,6 +72,12 @@ pub enum Error {
         detail: String,
         hint: String,
     },
+    /// The server was built otherwise than the one that this library was built for.
+    #[error(
+        "lockguard was built for another build of PostgreSQL {}",
+        pg_sys::get_pg_major_version_num()
+    )]
+    OtherServer(Mismatch),
     /// A query of ours failed in a way that is no ERROR of the server.
     #[error("{0}")]
     Server(String),
@@ -100,6 +108,14 @@ impl From<UnknownMode> for Error {
     }
 }
 
+/// That the running server is the one that this library was built for, as far as that shows yet.
+///
+/// # Errors
+/// [`Error::OtherServer`].
+pub fn check_server() -> Result<(), Error> {
+    layout::mismatch().map_or(Ok(()), |found| Err(Error::OtherServer(found)))
+}
+
 impl Error {
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
@@ -121,6 +137,7 @@ impl Error {
             Error::NoRoom { .. } => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
             Error::NotFree { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
             Error::Deadlock { .. } => PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
+            Error::OtherServer(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::Server(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -134,6 +151,10 @@ impl Error {
             Error::NoRoom { detail, .. }
             | Error::NotFree { detail, .. }
             | Error::Deadlock { detail, .. } => Some(detail.clone()),
+            Error::OtherServer(Mismatch { server, library }) => Some(format!(
+                "The server's PGPROC has {} bytes, the library's {library}.",
+                server.map_or("another number of".into(), |size| size.to_string()),
+            )),
             Error::Argument { .. }
             | Error::Null(_)
             | Error::UnknownObject { .. }
@@ -163,6 +184,9 @@ impl Error {
             | Error::NoRoom { hint, .. }
             | Error::NotFree { hint, .. }
             | Error::Deadlock { hint, .. } => Some(hint.clone()),
+            Error::OtherServer(_) => {
+                Some("Build it with the pg_config of the server that is to load it.".into())
+            }
             Error::Null(_) | Error::Server(_) => None,
         }
     }

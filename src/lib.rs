@@ -34,6 +34,8 @@ mod undo;
 /// Called by the server when the library is loaded.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    // Preloaded by the postmaster it cannot be told yet: each call asks again.
+    api::or_raise(error::check_server());
     settings::define();
     pg::handover::define(audit::write_rows);
 }

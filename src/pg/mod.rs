@@ -22,6 +22,7 @@ pub mod handover;
 pub mod index;
 pub mod inheritance;
 pub mod interval;
+pub mod layout;
 pub mod locks;
 mod lwlock;
 pub mod memory;
