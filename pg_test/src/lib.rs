@@ -6,14 +6,17 @@
 
 pub mod account;
 pub mod cluster;
+mod complaints;
 pub mod failure;
 pub mod figures;
 pub mod flicker;
 pub mod installation;
 pub mod interposer;
 pub mod load;
+mod memcheck;
 pub mod process;
 pub mod setup;
+mod slowness;
 pub mod wait;
 pub mod workspace;
 
@@ -21,9 +24,12 @@ pub use cluster::{
     Backup, Cluster, Database, Notice, ParallelDump, Row, Rows, Running, Session, SessionOptions,
     SlowReader,
 };
+pub use complaints::complaints;
 pub use failure::{During, Failure};
 pub use flicker::Flicker;
 pub use installation::Installation;
 pub use interposer::Interposer;
-pub use setup::{Options, Profile};
+pub use memcheck::MEMCHECK_VARIABLE;
+pub use setup::{OTHER_VARIABLE, Options, Profile};
+pub use slowness::{SLOWNESS_VARIABLE, slow};
 pub use wait::wait_until;

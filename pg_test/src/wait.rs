@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::slowness::slow;
+
 /// How long to pause between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Looks every 5 ms until `state` is true.
+/// Looks every 5 ms until `state` is true, for at most `timeout`, stretched where servers are slow.
 ///
 /// # Panics
 /// When it is still false after `timeout`, with `what` in the message: name the state as a claim, for
@@ -14,13 +16,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub fn wait_until(what: &str, timeout: Duration, mut state: impl FnMut() -> bool) {
     assert!(
         becomes_true(timeout, &mut state),
-        "not within {timeout:?}: {what}"
+        "not within {:?}: {what}",
+        slow(timeout)
     );
 }
 
-/// Looks every 5 ms until `state` is true, for at most `timeout`; says whether it became true.
+/// Looks every 5 ms until `state` is true, for at most `timeout`, stretched likewise; says whether it became true.
 pub fn becomes_true(timeout: Duration, mut state: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + slow(timeout);
     loop {
         if state() {
             return true;

@@ -30,7 +30,9 @@ pub use slow_reader::SlowReader;
 use crate::failure::{During, Failure};
 use crate::installation::Installation;
 use crate::process::{Ending, Process};
+use crate::slowness::slow;
 use crate::wait::becomes_true;
+use crate::{complaints, memcheck};
 
 /// The superuser that initdb creates.
 pub const SUPERUSER: &str = "postgres";
@@ -151,6 +153,7 @@ impl Cluster {
         let sockets = server.folder.display().to_string();
         let socket_setting = [("unix_socket_directories", sockets.as_str())];
         server.write_settings(DEFAULTS.iter().chain(&socket_setting).chain(settings))?;
+        complaints::watch(&server.folder);
         let cluster = Self(Arc::new(server));
         cluster.start_again()?;
         Ok(cluster)
@@ -166,7 +169,8 @@ impl Cluster {
             .during("open the server log")?;
         let log_again = log.try_clone().during("open the server log")?;
         let mut command = match server.limits.is_empty() {
-            true => server.installation.command("postgres"),
+            true => memcheck::server(&server.installation, &server.folder)?,
+            // valgrind itself needs more.
             false => {
                 let mut command = server.installation.command("/usr/bin/prlimit");
                 command.args(&server.limits);
@@ -351,9 +355,10 @@ impl Server {
         let mut monitor = lock(&self.monitor);
         if monitor.as_ref().is_none_or(Client::is_closed) {
             let mut config = self.config("postgres");
-            config
-                .application_name("pg_test monitor")
-                .options("-c statement_timeout=60s");
+            config.application_name("pg_test monitor").options(&format!(
+                "-c statement_timeout={}",
+                slow(PATIENCE).as_millis()
+            ));
             *monitor = Some(config.connect(NoTls)?);
         }
         match monitor.as_mut() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use postgres::{CancelToken, NoTls};
 
 use super::{Rows, Server, lock, rows};
+use crate::slowness::slow;
 use crate::wait::wait_until;
 
 type Outcome = Result<Rows, postgres::Error>;
@@ -102,23 +103,24 @@ impl Running {
     /// Its rows or the server's error, once it has ended.
     ///
     /// # Panics
-    /// When it has not ended after `timeout`; it is cancelled then.
+    /// When it has not ended after `timeout`, stretched where servers are slow; it is cancelled then.
     #[track_caller]
     pub fn wait(self, timeout: Duration) -> Outcome {
         let state = lock(&self.shared.state);
-        let (state, _) = match self
-            .shared
-            .changed
-            .wait_timeout_while(state, timeout, |state| state.ended.is_none())
-        {
-            Ok(both) => both,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let (state, _) =
+            match self
+                .shared
+                .changed
+                .wait_timeout_while(state, slow(timeout), |state| state.ended.is_none())
+            {
+                Ok(both) => both,
+                Err(poisoned) => poisoned.into_inner(),
+            };
         let ended = state.ended.is_some();
         drop(state);
         if !ended {
             self.cancel();
-            panic!("not done within {timeout:?}: {}", self.sql);
+            panic!("not done within {:?}: {}", slow(timeout), self.sql);
         }
         self.take()
     }

@@ -14,7 +14,11 @@ use postgres::{CancelToken, Client, NoTls};
 
 use super::running::{Finish, Running};
 use super::{Rows, Server, lock, rows};
+use crate::slowness::slow;
 use crate::wait::becomes_true;
+
+/// What ends a statement that nobody bounds otherwise.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How to open a session. The default is a superuser's, with a `statement_timeout` of 60 s.
 #[derive(Clone, Debug)]
@@ -112,11 +116,12 @@ impl Session {
         let mut config = server.config(database);
         config
             .application_name(&options.application_name)
-            .connect_timeout(Duration::from_secs(30));
+            .connect_timeout(slow(Duration::from_secs(30)));
         if let Some(user) = &options.user {
             config.user(user);
         }
-        let default = ("statement_timeout".to_owned(), "60s".to_owned());
+        let timeout = slow(STATEMENT_TIMEOUT).as_millis().to_string();
+        let default = ("statement_timeout".to_owned(), timeout);
         let settings: String = std::iter::once(&default)
             .chain(&options.settings)
             .map(|(name, value)| start_option(name, value))

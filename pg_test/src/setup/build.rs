@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Instant, UNIX_EPOCH};
 
 use super::Toolchain;
+use super::own_server;
 use super::postgres::Postgres;
 use super::report::{Report, Show, announce, run_tool};
 use crate::failure::{During, Failure};
@@ -48,7 +49,10 @@ pub(super) fn package(
     report: &Report,
 ) -> Result<PathBuf, Failure> {
     let postgres = &toolchain.postgres;
-    let name = format!("{}-{}", postgres.feature(), profile.name());
+    let mut name = format!("{}-{}", postgres.feature(), profile.name());
+    if let Some(own) = own_server::name_of(&postgres.pg_config) {
+        name.extend(["-", own]);
+    }
     let base = workspace::scratch()?.join(&name);
     let staged = base.join("package");
     let stamp = base.join("stamp");
@@ -104,7 +108,10 @@ pub(super) fn package(
 /// What pgrx's build script needs to know. With this variable it asks for no `cargo pgrx init` and reads
 /// no `config.toml` (pgrx-pg-config, `Pgrx::from_config`), so the user's own `~/.pgrx` is left out of it.
 pub(super) fn environment(postgres: &Postgres) -> Vec<(&'static str, PathBuf)> {
-    vec![("PGRX_PG_CONFIG_PATH", postgres.pg_config.clone())]
+    let mut environment = vec![("PGRX_PG_CONFIG_PATH", postgres.pg_config.clone())];
+    let target = own_server::cargo_target(&postgres.pg_config);
+    environment.extend(target.map(|target| ("CARGO_TARGET_DIR", target)));
+    environment
 }
 
 /// A cargo for work inside this checkout.

@@ -180,7 +180,7 @@ fn pin_to(package: &str, version: Option<String>) -> String {
 }
 
 /// The version of a package that is installed.
-fn installed(package: &str) -> Option<String> {
+pub(super) fn installed(package: &str) -> Option<String> {
     let output = Command::new("dpkg-query")
         .args(["-W", "-f", "${db:Status-Status} ${Version}", package])
         .stderr(Stdio::null())

@@ -6,6 +6,7 @@
 mod build;
 mod cargo_pgrx;
 mod debian;
+mod own_server;
 mod postgres;
 pub(crate) mod python;
 mod report;
@@ -16,7 +17,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub use build::Profile;
-pub use postgres::Postgres;
+pub use own_server::{OwnServer, suppressions};
+pub use postgres::{PG_CONFIG_VARIABLE, Postgres};
 pub use report::Report;
 
 use crate::account::Account;
@@ -99,6 +101,33 @@ impl Toolchain {
     pub fn cargo(&self) -> Command {
         build::cargo(&self.postgres)
     }
+}
+
+/// A cargo for this checkout, for a program that cargo itself has started.
+pub fn another_cargo() -> Command {
+    let mut command = Command::new(build::cargo_program());
+    command.current_dir(workspace::root());
+    build::forget_outer_cargo(&mut command);
+    command
+}
+
+/// The environment variable that names the `pg_config` of another build of the same major, whose library the server
+/// that is tested must refuse.
+pub const OTHER_VARIABLE: &str = "LOCKGUARD_OTHER_PG_CONFIG";
+
+/// The extension's library, built for the server that [`OTHER_VARIABLE`] names.
+pub fn library_for_another_server(toolchain: &Toolchain) -> Result<PathBuf, Failure> {
+    let pg_config = std::env::var_os(OTHER_VARIABLE).unwrap_or_default().into();
+    let other = Toolchain {
+        postgres: Postgres::read(&postgres::Wanted { pg_config })?,
+        ..toolchain.clone()
+    };
+    let _lock = workspace::lock()?;
+    let staged = build::package(&other, Profile::Debug, &Report::new(false))?;
+    let place = &other.postgres.pkglibdir;
+    Ok(staged
+        .join(place.strip_prefix("/").unwrap_or(place))
+        .join("lockguard.so"))
 }
 
 /// Does everything: tools, extension, private installation.

@@ -9,7 +9,7 @@ use crate::failure::{During, Failure};
 pub const PG_CONFIG_VARIABLE: &str = "LOCKGUARD_PG_CONFIG";
 
 /// The major version that is used unless the environment says otherwise.
-const DEFAULT_MAJOR: u32 = 15;
+pub(super) const DEFAULT_MAJOR: u32 = 15;
 
 /// The majors that the extension supports.
 const SUPPORTED: std::ops::RangeInclusive<u32> = 15..=18;

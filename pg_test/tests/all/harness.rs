@@ -1,5 +1,7 @@
 //! The harness itself, against a real server: what the scenarios take for granted.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -8,14 +10,14 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use pg_test::interposer::Moment;
 use pg_test::process::{self, Ending, Process};
-use pg_test::{Cluster, Interposer, SessionOptions, SlowReader, wait_until};
+use pg_test::{Cluster, Interposer, OTHER_VARIABLE, SessionOptions, SlowReader, setup, wait_until};
 
 use crate::world::{World, scenarios};
 
 const SOON: Duration = Duration::from_secs(10);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    scenarios![
+    let mut trials = scenarios![
         world;
         a_fresh_database_has_the_extension,
         a_statement_hangs_in_a_lock_queue_and_goes_on,
@@ -34,7 +36,13 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_child_outlives_the_thread_that_asked_for_it,
         a_signal_is_held_up_before_and_after_it_is_sent,
         a_signal_is_as_late_as_asked,
-    ]
+        a_failed_assertion_fails_the_scenario,
+    ];
+    // Of the same major, and so loaded: `cargo asserted` names Debian's, which has a smaller PGPROC.
+    if std::env::var_os(OTHER_VARIABLE).is_some() {
+        trials.extend(scenarios![world; a_library_for_another_build_of_the_server_is_refused]);
+    }
+    trials
 }
 
 fn a_fresh_database_has_the_extension(world: &World) {
@@ -350,4 +358,46 @@ fn a_signal_is_as_late_as_asked(world: &World) {
     let start = Instant::now();
     caller.run(&cancel);
     assert!(start.elapsed() < late);
+}
+
+/// Whatever server it happens on, and whatever the scenario looks at.
+fn a_failed_assertion_fails_the_scenario(world: &World) {
+    assert!(pg_test::complaints().is_empty());
+    let cluster = world.start_cluster(&[]);
+    let log = cluster.folder().join("server.log");
+    let mut log = File::options().append(true).open(log).unwrap();
+    writeln!(log, "TRAP: FailedAssertion(\"false\")").unwrap();
+    let found = pg_test::complaints();
+    assert!(
+        matches!(&found[..], [one] if one.contains("TRAP: FailedAssertion")),
+        "{found:?}"
+    );
+    assert!(pg_test::complaints().is_empty(), "told twice");
+}
+
+fn a_library_for_another_build_of_the_server_is_refused(world: &World) {
+    let built = setup::library_for_another_server(world.installation().toolchain()).unwrap();
+    let library = world.installation().copy_in(&built).unwrap();
+    let library = library.display().to_string();
+    let preempt = format!(
+        "CREATE FUNCTION preempt(jsonb) RETURNS SETOF record LANGUAGE c AS '{library}', 'preempt_maintenance_wrapper'"
+    );
+    let plain = world.start_cluster(&[]);
+    let preloaded = world.start_cluster(&[("shared_preload_libraries", &library)]);
+    for (cluster, how) in [(plain, "loaded"), (preloaded, "preloaded")] {
+        let session = cluster.create_empty_database().unwrap().session("app");
+        let error = match how {
+            "loaded" => session.error(&preempt),
+            _ => {
+                session.run(&preempt);
+                session.error("SELECT preempt('{}')")
+            }
+        };
+        assert_eq!(error.code().code(), "0A000", "{how}: {error:?}");
+        let detail = error.detail().unwrap_or_default();
+        assert!(detail.contains("PGPROC has"), "{how}: {error:?}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("pg_config")));
+        println!("{how}: {}: {detail}", error.message());
+        assert_eq!(session.run("SELECT 1").value(), Some("1"));
+    }
 }

@@ -60,7 +60,14 @@ fn main() -> ExitCode {
         eprintln!("{failure}");
         return ExitCode::FAILURE;
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // What a server writes as it ends belongs to no scenario.
+    let complaints = world.end();
+    complaints.iter().for_each(|found| eprintln!("{found}"));
+    match complaints.is_empty() {
+        true => conclusion.exit_code(),
+        false => ExitCode::FAILURE,
+    }
 }
 
 fn unit_tests(world: &Arc<World>) -> Trial {
