@@ -63,7 +63,7 @@ fn calls_over_a_changing_schema_end_well_or_as_designed_and_leave_nothing(world:
         "nobody was in the way"
     );
     assert!(
-        played.slowest_call < Duration::from_secs(10),
+        played.slowest_call < pg_test::slow(Duration::from_secs(10)),
         "{:?}",
         played.slowest_call
     );

@@ -107,7 +107,10 @@ fn is_had_from(world: &World, count: usize, reconnects: bool, signal: &str) {
             trail.signals().len()
         );
         has_a_row_for_each(&trail, &rows);
-        assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
+        assert!(
+            elapsed < pg_test::slow(Duration::from_secs(20)),
+            "{elapsed:?}"
+        );
         // Each of them some times at most, and not for as long as they come back.
         assert!(rows.len() <= 200 * count, "{} rows", rows.len());
         wait_until("a backup is queued behind the migration", SOON, || {

@@ -116,7 +116,10 @@ fn watch(
         ));
         note(&mut observed, relations, &seen);
         make_way(observer, &mut all, &mut gates, &seen);
-        assert!(started.elapsed() < PATIENCE, "{statement} hangs: {seen:#?}");
+        assert!(
+            started.elapsed() < pg_test::slow(PATIENCE),
+            "{statement} hangs: {seen:#?}"
+        );
     }
     running
         .wait(PATIENCE)
