@@ -22,11 +22,11 @@ impl Call<'_> {
         let is_victim = |stance: &Stance| matches!(stance, Stance::Preempt(Means::Signal(_)));
         let victims: HashSet<Identity> = decisions
             .iter()
-            .flat_map(|(who, decision)| who.iter().zip(&decision.stances))
+            .flat_map(|(who, decision)| who.iter().copied().zip(decision.told()))
             .filter(|(_, stance)| is_victim(stance))
-            .map(|(who, _)| *who)
+            .map(|(who, _)| who)
             .collect();
-        self.watch.refused_by = self.policy.max_victims.filter(|most| victims.len() > *most);
+        self.watch.refused_by = self.most_victims().filter(|most| victims.len() > *most);
         // With `"all"` a session is judged with each of its relations, and signalled if one allows it.
         let mut order: Vec<Identity> = vec![];
         let mut best: HashMap<Identity, (Stance, Vec<String>)> = HashMap::new();
@@ -40,16 +40,16 @@ impl Call<'_> {
                 } => whom.iter().map(|i| self.watch.name(who[*i])).collect(),
                 _ => vec![],
             };
-            for (identity, stance) in who.iter().zip(&decision.stances) {
+            for (identity, stance) in who.iter().zip(decision.told()) {
                 if matches!(stance, Stance::Queued | Stance::Beside) {
                     continue;
                 }
                 let known = best.entry(*identity).or_insert_with(|| {
                     order.push(*identity);
-                    (*stance, blockers.clone())
+                    (stance, blockers.clone())
                 });
                 if blockers.is_empty() && !known.1.is_empty() {
-                    *known = (*stance, vec![]);
+                    *known = (stance, vec![]);
                 }
             }
             let news = blockers.into_iter().filter(|name| !staying.contains(name));

@@ -2,12 +2,11 @@
 
 use super::target::Aim;
 use super::{Call, watch};
-use crate::decide::{self, Decision, Stance, Standing, Step, decide, own_stance};
+use crate::decide::{self, Decision, View, decide};
 use crate::lock::LockTag;
-use crate::session::{Class, Identity};
+use crate::session::Identity;
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 impl Call<'_> {
     /// Decides for each group of sessions that stand in one way: for the whole target, or with
@@ -25,53 +24,24 @@ impl Call<'_> {
             let waits_for = watch::who_waits_for_whom(&members);
             let may_queue = |sighting: &Sighting| self.aim.may_queue_for(sighting);
             let warrant = |sighting: &Sighting| self.warrant(sighting);
-            let mut standings = self
+            let standings = self
                 .watch
                 .standings(&members, &waits_for, may_queue, warrant, left);
-            let look_again = standings
-                .iter_mut()
-                .filter_map(|standing| self.until_idle(standing))
-                .min();
             let call = decide::Call {
                 has_signalled: self.watch.has_signalled(),
                 takes: self.takes,
             };
-            let mut decision = decide(&standings, self.policy, call);
-            if let Step::Await { within, .. } = &mut decision.step {
-                *within = within.iter().copied().chain(look_again).min();
-            }
             let who: Vec<Identity> = standings.iter().map(|s| s.session.identity).collect();
-            self.watch.judged(&who, &decision.stances, self.policy);
+            let bounds = self.bounding_views(&standings);
+            let own = View {
+                policy: &self.policy,
+                standings,
+            };
+            let decision = decide(own, bounds, call);
+            self.watch.judged(&who, &decision, &self.policy);
             decisions.push((who, decision));
         }
         decisions
-    }
-
-    /// A busy transaction of the application is idle, too, between one statement and the next. Who is
-    /// named for nothing but being idle is judged as the application until he has been that for
-    /// `max_stall`; answered is how long that is.
-    fn until_idle(&self, standing: &mut Standing<'_>) -> Option<Duration> {
-        if standing.class != Class::IdleInTransaction
-            || standing.sent.is_some()
-            || self.policy.dry_run
-        {
-            return None;
-        }
-        let (_, now) = self.watch.now?;
-        let idle_for = now.since(standing.session.state_change?);
-        let left = self.policy.max_stall.saturating_sub(idle_for);
-        let as_application = Standing {
-            class: Class::Application,
-            ..*standing
-        };
-        let is_named = |standing: &Standing<'_>| {
-            matches!(own_stance(standing, self.policy), Stance::Preempt(_))
-        };
-        if left.is_zero() || !is_named(standing) || is_named(&as_application) {
-            return None;
-        }
-        *standing = as_application;
-        Some(left)
     }
 }
 

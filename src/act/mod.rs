@@ -1,6 +1,7 @@
 //! Preempting: looks, decides, signals and waits, until the way is free or the time is up.
 
 mod account;
+mod bounds;
 mod capacity;
 mod deadlock;
 mod dry_run;
@@ -110,7 +111,11 @@ fn carry_out(
         takes = capacity::has_room(&aim, manner)?;
     }
     let mut call = Call {
-        policy,
+        policy: policy.clone(),
+        bounds: stored
+            .map(|stored| stored.policy.clone())
+            .into_iter()
+            .collect(),
         stored,
         principals,
         aim,
@@ -141,7 +146,10 @@ fn carry_out(
 }
 
 struct Call<'a> {
-    policy: &'a Policy,
+    /// Its own, narrowed or not.
+    policy: Policy,
+    /// Those that bound it.
+    bounds: Vec<Policy>,
     stored: Option<&'a Stored>,
     principals: Principals,
     aim: Aim,
@@ -304,7 +312,10 @@ impl Call<'_> {
         if left.is_zero() {
             return Ok(Some(End::TimeUp));
         }
-        if is_too_late(left, self.policy.timeout) {
+        let elapsed = self.start.elapsed();
+        let is_late =
+            |policy: &Policy| is_too_late(policy.timeout.saturating_sub(elapsed), policy.timeout);
+        if self.policies().any(is_late) {
             acts.retain(|who, _| self.watch.was_signalled(who));
         }
         if !acts.is_empty() {
@@ -317,7 +328,7 @@ impl Call<'_> {
                 return Ok(None);
             }
             let needed = self.watch.victims_with(acts.keys());
-            if let Some(allowed) = self.policy.max_victims.filter(|allowed| needed > *allowed) {
+            if let Some(allowed) = self.most_victims().filter(|allowed| needed > *allowed) {
                 self.watch.refused_by = Some(allowed);
                 return Ok(Some(End::TooMany { needed, allowed }));
             }

@@ -7,6 +7,7 @@ use crate::lock::LockMode;
 use crate::pg::locks::InWay;
 use crate::pg::process::{self, Delivery};
 use crate::pg::{activity, locks, snapshots, wait};
+use crate::policy::Policy;
 use crate::session::{Class, Identity, Session, judge};
 use crate::survey::Sighting;
 use std::time::{Duration, Instant};
@@ -27,7 +28,8 @@ impl Call<'_> {
         let (yielding, victims): (Vec<_>, Vec<_>) =
             victims.into_iter().partition(|(_, act)| *act == Act::Yield);
         let target = self.aim.to_string();
-        let (label, stored) = (self.policy.label.as_deref(), self.stored);
+        let (label, stored) = (self.policy.label.clone(), self.stored);
+        let label = label.as_deref();
         let write_down = |victim: &Sighting, act| {
             audit::before_signal(victim, act, &target, label, stored);
         };
@@ -140,7 +142,10 @@ impl Call<'_> {
             |sighting| self.warrant(sighting),
             self.policy.timeout,
         );
-        let stance = |session: &Session, standing: &Standing<'_>| {
+        let Some(standing) = standings.first() else {
+            return false;
+        };
+        let stance = |session: &Session, policy: &Policy| {
             let rights = session.rights.under(self.warrant(victim));
             let standing = Standing {
                 session,
@@ -150,11 +155,10 @@ impl Call<'_> {
                 hold: Hold::Granted,
                 ..*standing
             };
-            own_stance(&standing, self.policy)
+            own_stance(&standing, policy)
         };
-        standings
-            .first()
-            .is_some_and(|standing| stance(&now, standing) == stance(&victim.session, standing))
+        self.policies()
+            .all(|policy| stance(&now, policy) == stance(&victim.session, policy))
     }
 
     /// Each session that holds once, where the call has the most rights to signal it.

@@ -3,7 +3,9 @@
 
 use super::track::{Signalled, Track};
 use crate::audit::{Came, Record};
-use crate::decide::{Act, BETWEEN, Hold, Means, Sent, Stance, Standing, are_kin, is_long};
+use crate::decide::{
+    Act, BETWEEN, Decision, Hold, Means, Sent, Stance, Standing, are_kin, is_long,
+};
 use crate::pg::activity;
 use crate::policy::Policy;
 use crate::session::{Identity, Process, Session, Timestamp, Warrant};
@@ -302,6 +304,9 @@ impl Watch {
             waits_for: &[],
             waits_for_us: false,
             outlasted: track.outlasted,
+            idle_for: self
+                .now
+                .and_then(|(_, now)| Some(now.since(track.session.state_change?))),
             outside: track.outside_since.map(ago),
             watched: ago(track.first_seen),
             time_left: Duration::MAX,
@@ -329,12 +334,12 @@ impl Watch {
     }
 
     /// Takes in what was decided of each.
-    pub fn judged(&mut self, who: &[Identity], stances: &[Stance], policy: &Policy) {
-        for (identity, stance) in who.iter().zip(stances) {
+    pub fn judged(&mut self, who: &[Identity], decision: &Decision, policy: &Policy) {
+        for (identity, stance) in who.iter().zip(decision.told()) {
             let Some(i) = self.by_identity.get(identity).copied() else {
                 continue;
             };
-            let is_long = is_long(&self.standing(&self.tracks[i]), *stance, policy);
+            let is_long = is_long(&self.standing(&self.tracks[i]), stance, policy);
             let track = &mut self.tracks[i];
             match stance {
                 // Queued for one relation, it holds another, and is told of as a holder.
@@ -348,8 +353,8 @@ impl Watch {
                 Stance::Beside if track.counts => continue,
                 _ => (),
             }
-            (track.stance, track.is_long) = (*stance, is_long);
-            track.was_finishing |= *stance == Stance::Preempt(Means::Finish);
+            (track.stance, track.is_long) = (stance, is_long);
+            track.was_finishing |= stance == Stance::Preempt(Means::Finish);
             track.counts |= match stance {
                 Stance::Queued | Stance::Beside => false,
                 Stance::Leave | Stance::Helped => {

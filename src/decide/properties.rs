@@ -1,14 +1,14 @@
 //! What holds of every decision: over random sessions, policies and waits among them.
 
-use super::tests::policy;
+use super::tests::{decide, policy};
 use super::*;
-use crate::policy::Selectors;
-use crate::session::{Identity, Rights, State, VirtualTransaction, fixtures::application};
+use crate::policy::{Given, Selectors, Signal, Verdict};
+use crate::session::{Identity, Process, Rights, State, VirtualTransaction, fixtures::application};
 use proptest::prelude::*;
 
 /// One of a random crowd: what a [`Standing`] borrows, and the rest of it.
 #[derive(Clone, Debug)]
-struct Member {
+pub(super) struct Member {
     session: Session,
     class: Class,
     age: Duration,
@@ -23,7 +23,7 @@ struct Member {
 }
 
 impl Member {
-    fn standing(&self) -> Standing<'_> {
+    pub(super) fn standing(&self) -> Standing<'_> {
         Standing {
             session: &self.session,
             class: self.class,
@@ -36,6 +36,7 @@ impl Member {
             waits_for: &self.waits_for,
             waits_for_us: false,
             outlasted: self.outlasted,
+            idle_for: None,
             outside: None,
             watched: self.age,
             eta: self.eta,
@@ -48,7 +49,7 @@ impl Member {
     }
 }
 
-fn crowds() -> impl Strategy<Value = Vec<Member>> {
+pub(super) fn crowds() -> impl Strategy<Value = Vec<Member>> {
     let class = prop::sample::select(Class::ALL.to_vec());
     let hold = prop::sample::select(vec![
         Hold::Granted,
@@ -138,7 +139,7 @@ fn crowds() -> impl Strategy<Value = Vec<Member>> {
     })
 }
 
-fn policies() -> impl Strategy<Value = Policy> {
+pub(super) fn policies() -> impl Strategy<Value = Policy> {
     let classes = prop::sample::subsequence(Class::ALL.to_vec(), 0..Class::ALL.len());
     let signal = prop::sample::select(vec![Signal::Cancel, Signal::Terminate, Signal::Escalate]);
     let policy = (classes.clone(), classes, signal, 1u64..300).prop_map(
@@ -164,7 +165,7 @@ fn is_named(member: &Member, list: &Selectors) -> bool {
 }
 
 /// Whether policy gives that one up and there is a way to make it let go.
-fn is_preemptable(member: &Member, policy: &Policy, stance: Stance) -> bool {
+pub(super) fn is_preemptable(member: &Member, policy: &Policy, stance: Stance) -> bool {
     let can_yield = member.session.process == Process::AutovacuumWorker && member.may_queue;
     let is_reachable = member.session.rights.signal || can_yield;
     member.hold != Hold::Queued

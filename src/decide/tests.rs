@@ -1,6 +1,6 @@
 use super::*;
-use crate::policy::{OnTimeout, Selectors};
-use crate::session::{Identity, State, VirtualTransaction, fixtures::application};
+use crate::policy::{OnTimeout, Selectors, Signal};
+use crate::session::{Identity, Process, State, VirtualTransaction, fixtures::application};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MAX_STALL: Duration = Duration::from_millis(100);
@@ -38,7 +38,16 @@ pub(super) fn policy() -> Policy {
     }
 }
 
-fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
+/// Of a call that nothing else bounds.
+pub(super) fn decide(standings: &[Standing<'_>], policy: &Policy, call: Call) -> Decision {
+    let own = View {
+        policy,
+        standings: standings.to_vec(),
+    };
+    super::decide(own, vec![], call)
+}
+
+pub(super) fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
     Standing {
         session,
         class,
@@ -53,6 +62,7 @@ fn standing(session: &Session, class: Class, age: Duration) -> Standing<'_> {
         waits_for: &[],
         waits_for_us: false,
         outlasted: false,
+        idle_for: None,
         outside: None,
         watched: age,
         eta: None,

@@ -30,7 +30,7 @@ fn database(world: &World) -> Database {
 }
 
 /// A VACUUM that naps 20 ms after so many points of cost; a page costs at least one.
-fn vacuum(database: &Database, cost_limit: &str) -> (Session, Running) {
+pub fn vacuum(database: &Database, cost_limit: &str) -> (Session, Running) {
     let options = SessionOptions::named("by hand")
         .set("vacuum_cost_delay", "20ms")
         .set("vacuum_cost_limit", cost_limit);
@@ -40,7 +40,7 @@ fn vacuum(database: &Database, cost_limit: &str) -> (Session, Running) {
 }
 
 /// Waits for the moment when the end is foretold so.
-fn wait_for_eta(database: &Database, which: &str) {
+pub fn wait_for_eta(database: &Database, which: &str) {
     let looker = database.session("looker");
     wait_until("the vacuum's end is near, or not", SOON, || {
         let found = looker.run(&format!(

@@ -4,7 +4,7 @@ pub mod autovacuum;
 mod backup;
 mod between;
 mod changed;
-mod finish_within;
+pub mod finish_within;
 mod free;
 mod giving_up;
 mod gone_on;
