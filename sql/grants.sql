@@ -78,6 +78,7 @@ BEGIN
         ('function lockguard.lend_policy(text,name)', 'PUBLIC: EXECUTE'),
         ('function lockguard.revoke_policy(text,name)', 'PUBLIC: EXECUTE'),
         ('function lockguard.settle(bigint)', 'PUBLIC: EXECUTE'),
+        ('function lockguard.set_ceiling(text)', 'nobody'),
         ('function lockguard.guard()', 'nobody'),
         ('function lockguard.guarded()', 'PUBLIC: EXECUTE'),
         ('function lockguard.enable_guard()', 'nobody'),

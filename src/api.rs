@@ -298,6 +298,13 @@ fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
     }));
 }
 
+/// `lockguard.set_ceiling(name text)`
+#[pg_extern(sql = false)]
+fn set_ceiling(name: Option<AnyElement>) {
+    let name = name.map(|name| datum::text(&name));
+    or_raise(stored::set_ceiling(name.as_ref()));
+}
+
 /// `lockguard.settle(id bigint)`
 #[pg_extern(sql = false)]
 fn settle(id: Option<i64>) {

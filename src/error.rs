@@ -48,6 +48,9 @@ pub enum Error {
     /// An event trigger's function that is called otherwise than its own event trigger calls it.
     #[error("{message}")]
     NotItsTrigger { message: String, hint: String },
+    /// What something else still needs.
+    #[error("{message}")]
+    InUse { message: String, hint: String },
     /// What cannot be done on a standby.
     #[error("{message}")]
     InRecovery { message: String, hint: String },
@@ -127,6 +130,7 @@ impl Error {
             Error::Policy(_) | Error::Setting(_) | Error::Argument { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
+            Error::InUse { .. } => PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
             Error::Null(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Error::UnknownRelation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
             Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -159,6 +163,7 @@ impl Error {
             | Error::Null(_)
             | Error::UnknownObject { .. }
             | Error::NotAllowed { .. }
+            | Error::InUse { .. }
             | Error::NotItsTrigger { .. }
             | Error::InRecovery { .. }
             | Error::Server(_) => None,
@@ -179,6 +184,7 @@ impl Error {
             Error::Argument { hint, .. } | Error::UnknownObject { hint, .. } => hint.clone(),
             Error::UnknownRelation { hint, .. } => hint.clone(),
             Error::NotAllowed { hint, .. }
+            | Error::InUse { hint, .. }
             | Error::NotItsTrigger { hint, .. }
             | Error::InRecovery { hint, .. }
             | Error::NoRoom { hint, .. }

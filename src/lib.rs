@@ -26,6 +26,7 @@ mod session;
 mod settings;
 mod stored;
 mod survey;
+mod switch;
 mod tables;
 mod undo;
 
@@ -36,6 +37,7 @@ mod undo;
 pub extern "C-unwind" fn _PG_init() {
     // Preloaded by the postmaster it cannot be told yet: each call asks again.
     api::or_raise(error::check_server());
+    switch::define();
     settings::define();
     pg::handover::define(audit::write_rows);
 }

@@ -9,6 +9,10 @@ use crate::policy::{self, Policy, Problem, quoted};
 use crate::server_text::ServerText;
 use crate::tables;
 use pgrx::prelude::*;
+use std::time::Duration;
+
+/// What it means that a table cannot be read.
+const FAILS: &str = "Without it no stored policy can be used.";
 
 /// The longest name, in bytes: that of any name in PostgreSQL.
 const LONGEST_NAME: usize = 63;
@@ -44,8 +48,16 @@ impl Stored {
     }
 }
 
+/// The stored policy that bounds every call.
+#[derive(Clone, Debug)]
+pub struct Ceiling {
+    pub name: String,
+    pub policy: Policy,
+}
+
 /// What its row says.
 struct Entry {
+    is_ceiling: bool,
     owner: u32,
     policy: ServerText,
     loans: Vec<u32>,
@@ -90,9 +102,70 @@ pub fn for_use(name: &ServerText, users: &[u32]) -> Result<Stored, Error> {
 }
 
 fn read(document: &str) -> Result<Policy, Problem> {
+    read_under(document, wait::deadlock_timeout())
+}
+
+fn read_under(document: &str, deadlock_timeout: Duration) -> Result<Policy, Problem> {
     let document = serde_json::from_str(document)
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
-    policy::parse_stored(&document, &interval::read, wait::deadlock_timeout())
+    policy::parse_stored(&document, &interval::read, deadlock_timeout)
+}
+
+/// The ceiling, if there is one.
+///
+/// # Errors
+/// 55P03 while its table is locked; 22023 where what is stored is no policy any more.
+pub fn ceiling() -> Result<Option<Ceiling>, Error> {
+    let table = tables::for_reading("policies", FAILS)?;
+    let query =
+        "SELECT p.name, p.policy::pg_catalog.text FROM lockguard.policies p WHERE p.is_ceiling";
+    let found = raised::as_owner_of(table, || {
+        snapshots::with_latest(|| {
+            Spi::connect(|client| {
+                let mut found = None;
+                for row in client.select(query, None, &[])? {
+                    found = row.get::<Verbatim>(1)?.zip(row.get::<Verbatim>(2)?);
+                }
+                Ok::<_, spi::Error>(found)
+            })
+        })
+    });
+    let Some((name, document)) = found.map_err(server)? else {
+        return Ok(None);
+    };
+    // Of a call's own and the ceiling's max_stall the lower one counts, whatever deadlock_timeout is by now.
+    let policy = read_under(&document.0.as_json(), Duration::MAX)?;
+    Ok(Some(Ceiling {
+        name: name.0.for_people(),
+        policy,
+    }))
+}
+
+/// Makes a stored policy the ceiling in place of the one that is, or has none be it.
+///
+/// # Errors
+/// 42501 for all but superusers; 42704 where there is no such policy.
+pub fn set_ceiling(name: Option<&ServerText>) -> Result<(), Error> {
+    if !roles::is_superuser(roles::current_id()) {
+        return Err(Error::NotAllowed {
+            message: "must be superuser to set the ceiling".into(),
+            hint: "It bounds every call in the database, superusers' too.".into(),
+        });
+    }
+    if let Some(name) = name {
+        read(&find(name)?.policy.as_json())?;
+    }
+    run(
+        "UPDATE lockguard.policies SET is_ceiling = false WHERE is_ceiling",
+        &[],
+    )?;
+    match name {
+        None => Ok(()),
+        Some(name) => run(
+            "UPDATE lockguard.policies SET is_ceiling = true WHERE name OPERATOR(pg_catalog.=) $1",
+            &[text(name)],
+        ),
+    }
 }
 
 /// Stores a policy, or replaces one that the current role may.
@@ -111,6 +184,12 @@ pub fn store(
     let me = roles::current_id();
     let owner = match find(name) {
         // Whose rights it lends is not to change behind the back of who lent it.
+        Ok(entry) if entry.is_ceiling && !roles::is_superuser(me) => {
+            return Err(Error::NotAllowed {
+                message: format!("must be superuser to change the ceiling {}", quoted(&name.for_people())),
+                hint: "It bounds every call. Store the policy under another name, or have a superuser take the ceiling away: SELECT lockguard.set_ceiling(NULL);".into(),
+            });
+        }
         Ok(entry) => match roles::name(entry.owner) {
             Some(owner) => {
                 must_own(name, &entry)?;
@@ -160,9 +239,20 @@ pub fn store(
 /// Drops a stored policy with its loans.
 ///
 /// # Errors
-/// 42704 where there is none; 42501 for who is not of its owner.
+/// 42704 where there is none; 42501 for who is not of its owner; 55006 for the ceiling.
 pub fn drop(name: &ServerText) -> Result<(), Error> {
-    must_own(name, &find(name)?)?;
+    let entry = find(name)?;
+    must_own(name, &entry)?;
+    if entry.is_ceiling {
+        return Err(Error::InUse {
+            message: format!(
+                "cannot drop stored policy {}, which is the ceiling",
+                quoted(&name.for_people())
+            ),
+            hint: "A superuser sets another one, or none: SELECT lockguard.set_ceiling(NULL);"
+                .into(),
+        });
+    }
     forget_loans(name)?;
     run(
         "DELETE FROM lockguard.policies WHERE name OPERATOR(pg_catalog.=) $1",
@@ -210,10 +300,9 @@ pub fn revoke(name: &ServerText, from: &ServerText) -> Result<(), Error> {
 }
 
 fn find(name: &ServerText) -> Result<Entry, Error> {
-    const FAILS: &str = "Without it no stored policy can be used.";
     let table = tables::for_reading("policies", FAILS)?;
     tables::for_reading("policy_loans", FAILS)?;
-    let query = "SELECT p.owner::pg_catalog.oid, p.policy::pg_catalog.text, \
+    let query = "SELECT p.owner::pg_catalog.oid, p.policy::pg_catalog.text, p.is_ceiling, \
                         ARRAY(SELECT l.role::pg_catalog.oid FROM lockguard.policy_loans l \
                               WHERE l.policy OPERATOR(pg_catalog.=) p.name) \
                  FROM lockguard.policies p WHERE p.name OPERATOR(pg_catalog.=) $1";
@@ -224,13 +313,14 @@ fn find(name: &ServerText) -> Result<Entry, Error> {
                 let mut found = None;
                 for row in client.select(query, None, &[text(name)])? {
                     found = Some(Entry {
+                        is_ceiling: row.get::<bool>(3)?.unwrap_or(false),
                         owner: row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32()),
                         policy: row
                             .get::<Verbatim>(2)?
                             .map(|text| text.0)
                             .unwrap_or_default(),
                         loans: row
-                            .get::<Vec<pg_sys::Oid>>(3)?
+                            .get::<Vec<pg_sys::Oid>>(4)?
                             .unwrap_or_default()
                             .into_iter()
                             .map(|oid| oid.to_u32())

@@ -1,5 +1,6 @@
 //! What a call tells of those it saw: a row each, the DETAIL of an error, and what to do next.
 
+use super::bounds::By;
 use super::track::Track;
 use super::watch::Watch;
 use crate::decide::{Act, Await, Hold, Means, Stance, Unreachable};
@@ -27,14 +28,19 @@ impl Watch {
     }
 
     /// Why that one is not preempted, for a message in which it is the subject.
-    pub fn why_it_stays(&self, who: Identity) -> &'static str {
-        match self.by_identity.get(&who).map(|i| self.tracks[*i].stance) {
+    pub fn why_it_stays(&self, who: Identity) -> String {
+        let track = self.by_identity.get(&who).map(|i| &self.tracks[*i]);
+        if let Some(why) = track.and_then(Track::why_held) {
+            return why;
+        }
+        let why = match track.map(|track| track.stance) {
             Some(Stance::Spare) => "policy spares it",
             Some(Stance::NotPermitted) => "this role may not signal it",
             Some(Stance::OutOfReach(_)) => "no signal makes it let go",
             Some(Stance::Queued) => "it is queued itself and has been for long",
             _ => "policy does not preempt it",
-        }
+        };
+        why.into()
     }
 
     /// The ways to end the prepared transactions among these, for a message.
@@ -84,7 +90,9 @@ impl Watch {
     /// `gone`: when that had gone which is told of.
     fn row(&self, track: &Track, gone: Option<Instant>) -> Row {
         let session = &track.session;
+        let held = track.why_held();
         let (outcome, reason) = match (gone, track.sent.last().map(|sent| sent.act)) {
+            (None, None) if held.is_some() => (Outcome::InTheWay, held.unwrap_or_default()),
             (Some(_), act) => {
                 let was_cancelled = track.sent.iter().any(|sent| sent.act == Act::Cancel);
                 let outcome = match act {
@@ -173,6 +181,9 @@ impl Watch {
     pub fn dry_row(&self, who: Identity, stance: Stance, blocked_by: &[String]) -> Option<Row> {
         let track = &self.tracks[*self.by_identity.get(&who)?];
         let (outcome, reason) = match (stance, self.refused_by, &self.lender) {
+            _ if track.why_held().is_some() => {
+                (Outcome::WouldWait, track.why_held().unwrap_or_default())
+            }
             (Stance::Preempt(_), Some(allowed), _) => {
                 (Outcome::WouldWait, report::too_many(allowed))
             }
@@ -262,6 +273,10 @@ impl Watch {
         if let Some(prepared) = self.remaining_tracks().find(|t| t.session.is_prepared()) {
             let way = report::end_prepared(&prepared.session);
             return format!("A prepared transaction is in the way: {way}.");
+        }
+        let held = self.remaining_tracks().filter_map(|t| t.held_by.as_ref());
+        if let Some(advice) = held.filter_map(By::advice).next() {
+            return advice;
         }
         if has(Stance::NotPermitted)
             && let Some(lender) = &self.lender

@@ -17,6 +17,9 @@ impl Call<'_> {
             }
             Look::Free | Look::GivenUp(_) => vec![],
         };
+        if !sightings.is_empty() {
+            self.read_bounds()?;
+        }
         self.watch.look(&sightings);
         let decisions = self.decide(&sightings);
         let is_victim = |stance: &Stance| matches!(stance, Stance::Preempt(Means::Signal(_)));

@@ -38,7 +38,8 @@ impl Call<'_> {
                 standings,
             };
             let decision = decide(own, bounds, call);
-            self.watch.judged(&who, &decision, &self.policy);
+            let holders = self.holders(&decision.held_by);
+            self.watch.judged(&who, &decision, holders, &self.policy);
             decisions.push((who, decision));
         }
         decisions

@@ -37,6 +37,7 @@ use crate::rules::Rules;
 use crate::session::{Identity, Process};
 use crate::stored::Stored;
 use crate::survey::{self, Sighting};
+use bounds::Bound;
 use late::is_too_late;
 use progress::{Finish, Progress};
 use reread::Reading;
@@ -112,10 +113,7 @@ fn carry_out(
     }
     let mut call = Call {
         policy: policy.clone(),
-        bounds: stored
-            .map(|stored| stored.policy.clone())
-            .into_iter()
-            .collect(),
+        bounds: None,
         stored,
         principals,
         aim,
@@ -148,8 +146,8 @@ fn carry_out(
 struct Call<'a> {
     /// Its own, narrowed or not.
     policy: Policy,
-    /// Those that bound it.
-    bounds: Vec<Policy>,
+    /// Those that bound it, once somebody is in the way.
+    bounds: Option<Vec<Bound>>,
     stored: Option<&'a Stored>,
     principals: Principals,
     aim: Aim,
@@ -216,6 +214,9 @@ impl Call<'_> {
             if is_new_wait {
                 self.may_be_helped()?;
                 self.watch.begin_anew();
+            }
+            if self.bounds.is_none() && !sightings.is_empty() {
+                scratch.run(|| self.read_bounds())?;
             }
             self.watch.look(&sightings);
             self.tell_trail();
@@ -338,6 +339,9 @@ impl Call<'_> {
                 .filter_map(|victim| Some((victim, *acts.get(&victim.session.identity)?)));
             let victims = victims.collect();
             self.is_still_lent()?;
+            if self.read_bounds()? {
+                return Ok(None);
+            }
             let has_sent = self.signal(victims);
             if !has_sent {
                 // All of them were just letting go.

@@ -8,8 +8,9 @@ use crate::pg::locks::InWay;
 use crate::pg::process::{self, Delivery};
 use crate::pg::{activity, locks, snapshots, wait};
 use crate::policy::Policy;
-use crate::session::{Class, Identity, Session, judge};
+use crate::session::{Class, Identity, Rights, Session, judge};
 use crate::survey::Sighting;
+use crate::switch;
 use std::time::{Duration, Instant};
 
 /// How much longer than `deadlock_timeout` an autovacuum worker has to answer the server's cancel.
@@ -81,6 +82,9 @@ impl Call<'_> {
         let Identity::Backend { pid, transaction } = victim.session.identity else {
             return Some("It is a prepared transaction");
         };
+        if !switch::is_on() {
+            return Some("Signalling is turned off");
+        }
         if !self.goes_on_as_judged(victim) {
             return Some("It had ended, or had gone on to another statement");
         }
@@ -145,8 +149,11 @@ impl Call<'_> {
         let Some(standing) = standings.first() else {
             return false;
         };
-        let stance = |session: &Session, policy: &Policy| {
-            let rights = session.rights.under(self.warrant(victim));
+        let stance = |session: &Session, policy: &Policy, is_in_truth: bool| {
+            let rights = match is_in_truth {
+                true => Rights::ALL,
+                false => session.rights.under(self.warrant(victim)),
+            };
             let standing = Standing {
                 session,
                 rights,
@@ -157,8 +164,9 @@ impl Call<'_> {
             };
             own_stance(&standing, policy)
         };
-        self.policies()
-            .all(|policy| stance(&now, policy) == stance(&victim.session, policy))
+        self.policies_and_sight().all(|(policy, is_in_truth)| {
+            stance(&now, policy, is_in_truth) == stance(&victim.session, policy, is_in_truth)
+        })
     }
 
     /// Each session that holds once, where the call has the most rights to signal it.

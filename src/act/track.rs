@@ -1,5 +1,6 @@
 //! One session as it is watched during a call, through one or several of its transactions.
 
+use super::bounds::By;
 use crate::audit::Record;
 use crate::decide::{Act, Hold, Stance};
 use crate::lock::{LockMode, RelationId};
@@ -28,6 +29,8 @@ pub(super) struct Track {
     pub(super) from_start: bool,
     pub(super) sent: Vec<Signalled>,
     pub(super) stance: Stance,
+    /// What bounds the call and keeps it from being preempted, though the call's own policy would.
+    pub(super) held_by: Option<By>,
     /// It waits for one of the target's own locks.
     pub(super) is_queued: bool,
     /// Who stood in the way of what it waits for itself, at the last look.
@@ -58,6 +61,11 @@ pub(super) struct Signalled {
 }
 
 impl Track {
+    /// Why what bounds the call keeps it from being preempted, if it does.
+    pub(super) fn why_held(&self) -> Option<String> {
+        self.held_by.as_ref().and_then(By::reason)
+    }
+
     /// The class that the caller's policy is held against.
     pub(super) fn class(&self) -> Class {
         self.judgement.class_for(self.session.rights)

@@ -1,6 +1,7 @@
 //! Who has been in the way during a call: since when, what was sent to each, what became of each.
 //! What is told of them is in [`super::account`].
 
+use super::bounds::By;
 use super::track::{Signalled, Track};
 use crate::audit::{Came, Record};
 use crate::decide::{
@@ -8,7 +9,7 @@ use crate::decide::{
 };
 use crate::pg::activity;
 use crate::policy::Policy;
-use crate::session::{Identity, Process, Session, Timestamp, Warrant};
+use crate::session::{Identity, Process, Rights, Session, Timestamp, Warrant};
 use crate::survey::Sighting;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -226,6 +227,7 @@ impl Watch {
                     is_long: false,
                     was_finishing: false,
                     stance: Stance::Queued,
+                    held_by: None,
                     counts: false,
                     counted_until: None,
                 });
@@ -276,6 +278,17 @@ impl Watch {
                 })
             })
             .collect()
+    }
+
+    /// The same by the full truth, whatever the caller may see.
+    pub fn in_truth<'a>(&self, standing: &Standing<'a>) -> Standing<'a> {
+        let place = self.by_identity.get(&standing.session.identity);
+        let judgement = place.map(|i| self.tracks[*i].judgement);
+        Standing {
+            class: judgement.map_or(standing.class, |judgement| judgement.class),
+            rights: Rights::ALL,
+            ..*standing
+        }
     }
 
     fn standing<'a>(&self, track: &'a Track) -> Standing<'a> {
@@ -334,8 +347,16 @@ impl Watch {
     }
 
     /// Takes in what was decided of each.
-    pub fn judged(&mut self, who: &[Identity], decision: &Decision, policy: &Policy) {
-        for (identity, stance) in who.iter().zip(decision.told()) {
+    /// `holders`: who keeps each from being preempted that bounds the call.
+    pub fn judged(
+        &mut self,
+        who: &[Identity],
+        decision: &Decision,
+        holders: Vec<Option<By>>,
+        policy: &Policy,
+    ) {
+        let each = decision.told().zip(holders);
+        for (identity, (stance, held_by)) in who.iter().zip(each) {
             let Some(i) = self.by_identity.get(identity).copied() else {
                 continue;
             };
@@ -353,7 +374,7 @@ impl Watch {
                 Stance::Beside if track.counts => continue,
                 _ => (),
             }
-            (track.stance, track.is_long) = (stance, is_long);
+            (track.stance, track.is_long, track.held_by) = (stance, is_long, held_by);
             track.was_finishing |= stance == Stance::Preempt(Means::Finish);
             track.counts |= match stance {
                 Stance::Queued | Stance::Beside => false,

@@ -74,6 +74,25 @@ pub fn set_for_process(name: &str, value: &str) {
     }
 }
 
+/// Whether the server's files are to be read anew once this session's statement has ended.
+pub fn reload_is_pending() -> bool {
+    // SAFETY: a flag that a signal handler sets.
+    unsafe { (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 }
+}
+
+/// Turns a setting off for this session, until a superuser sets it.
+pub fn turn_off(name: &CStr) {
+    // SAFETY: a boolean setting that was just defined.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            c"off".as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
+}
+
 /// Has lock waits give up after that, until the end of [`with_settings_kept`].
 pub fn limit_lock_waits(limit: &str) {
     if let Ok(limit) = CString::new(limit) {

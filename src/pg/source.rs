@@ -1,4 +1,4 @@
-//! Whose the value of a setting is.
+//! Whose the value of a setting is, and whether it was given at all.
 
 use super::{compat, roles};
 use pgrx::pg_sys;
@@ -23,4 +23,20 @@ pub fn setter(name: &CStr) -> u32 {
         source if source >= PGC_S_INTERACTIVE => setting.srole.to_u32(),
         _ => bootstrap,
     }
+}
+
+/// Whether nothing nearer than the server's files says what a setting is.
+pub fn is_from_files(name: &CStr) -> bool {
+    // SAFETY: as above.
+    let setting = unsafe { compat::setting(name).as_ref() };
+    setting.is_none_or(|setting| setting.source <= pg_sys::GucSource::PGC_S_FILE)
+}
+
+/// Whether a setting was given by a connection option, for a role or a database, or in a file: what it is after RESET
+/// is not just its default. What was given before the library was loaded, and may not have been, counts until
+/// the setting is defined.
+pub fn is_given(name: &CStr) -> bool {
+    // SAFETY: as above.
+    let setting = unsafe { compat::setting(name).as_ref() };
+    setting.is_some_and(|setting| setting.reset_source > pg_sys::GucSource::PGC_S_DYNAMIC_DEFAULT)
 }

@@ -24,7 +24,7 @@ pub struct Request {
 }
 
 /// Who may be preempted for it, how, and for how long.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// Who may be preempted.
     pub preempt: Selectors,

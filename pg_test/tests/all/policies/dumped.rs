@@ -24,6 +24,8 @@ fn policies_and_loans_are_restored(world: &World) {
         "SELECT lockguard.lend_policy('orphan', '{}'); SELECT lockguard.lend_policy('p', '{gone}')",
         stage.deployer
     ));
+    session.run(&super::store("cap", POLICY));
+    session.run("SELECT lockguard.set_ceiling('cap')");
     drop(session);
     stage.admin.run(&format!("DROP ROLE {gone}"));
     let (_victim, busy) = stage.victim("t");
@@ -51,6 +53,12 @@ fn policies_and_loans_are_restored(world: &World) {
     assert_eq!(row.text("policy"), POLICY);
     assert_eq!(row.text("role"), stage.deployer);
     assert_eq!(looker.run("SELECT FROM lockguard.preemptions").len(), 0);
+    let ceiling = looker.run("SELECT name FROM lockguard.policies WHERE is_ceiling");
+    assert_eq!(
+        ceiling.value(),
+        Some("cap"),
+        "the ceiling is not, whoever has stored it"
+    );
     // And it works there.
     let session = restored
         .connect(pg_test::SessionOptions::named("deployer").user(&stage.deployer))

@@ -1,6 +1,7 @@
 //! Stored policies: storing, lending and using them, in calls and in guard mode.
 
 mod beyond;
+mod ceiling;
 mod dumped;
 mod guarded;
 mod hostile;
@@ -8,6 +9,7 @@ mod keeping;
 mod lending;
 mod narrowing;
 mod owned;
+mod switch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         hostile::trials,
         guarded::trials,
         dumped::trials,
+        ceiling::trials,
+        switch::trials,
     ]
     .into_iter()
     .flat_map(|of| of(world))

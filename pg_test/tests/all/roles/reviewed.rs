@@ -416,7 +416,7 @@ fn no_query_of_ours_calls_anything_unqualified(_: &World) {
 /// What each role is told by each statement: `ok`, or a SQLSTATE. The roles: an ordinary one, the borrower of
 /// policy `p`, its owner (the database's owner too), members of `pg_monitor` and of `pg_signal_backend`,
 /// a superuser.
-const MATRIX: [(&str, [&str; 6]); 38] = {
+const MATRIX: [(&str, [&str; 6]); 39] = {
     const NONE: [&str; 6] = ["42501", "42501", "42501", "42501", "42501", "ok"];
     const ALL: [&str; 6] = ["ok"; 6];
     const OWNER: [&str; 6] = ["42501", "42501", "ok", "42501", "42501", "ok"];
@@ -485,6 +485,7 @@ const MATRIX: [(&str, [&str; 6]); 38] = {
         ("SELECT lockguard.drop_policy('p')", OWNER),
         ("SELECT lockguard.lend_policy('p', 'pg_monitor')", OWNER),
         ("SELECT lockguard.revoke_policy('p', 'pg_monitor')", OWNER),
+        ("SELECT lockguard.set_ceiling('p')", NONE),
         (
             "SELECT lockguard.settle((SELECT max(id) FROM lockguard.trail))",
             NONE,
