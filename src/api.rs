@@ -5,6 +5,7 @@ use crate::audit;
 use crate::error::{Error, check_server};
 use crate::lock::{LockMode, Need};
 use crate::needs::{self, Effect};
+use crate::patience::Clock;
 use crate::pg::datum::{self, Document, Name, Text, Verbatim};
 use crate::pg::principals::Principals;
 use crate::pg::{activity, event, extension, interval, locks, transaction, wait};
@@ -29,6 +30,18 @@ pub fn or_raise<T>(result: Result<T, Error>) -> T {
         ErrorReport::from(error).report(PgLogLevel::ERROR);
         unreachable!("an ERROR does not return")
     })
+}
+
+/// Refuses to work in parallel, which somebody may have declared the function to be safe for: a worker's locks are
+/// its leader's, who would count as somebody else, and nobody can begin a subtransaction.
+///
+/// # Errors
+/// 25000.
+fn must_be_alone(function: &'static str) {
+    or_raise(match transaction::is_parallel() {
+        true => Err(Error::Parallel(function)),
+        false => Ok(()),
+    });
 }
 
 /// `lockguard.blockers_of(relations regclass[], mode text)`
@@ -66,6 +79,7 @@ fn blockers_of(
         name!(query, Option<Text>),
     ),
 > {
+    must_be_alone("blockers_of");
     or_raise(check_server());
     act::told::that_nothing_obeys();
     let relations =
@@ -144,6 +158,7 @@ fn locks_of(
         name!(reason, Text),
     ),
 > {
+    must_be_alone("locks_of");
     act::told::that_nothing_obeys();
     let text = statement.ok_or(Error::Null("statement"));
     let planned = needs::script(&datum::text(&or_raise(text)));
@@ -185,6 +200,7 @@ fn preempt_maintenance(
         name!(query, Option<Text>),
     ),
 > {
+    must_be_alone("preempt_maintenance");
     act::told::that_nothing_obeys();
     let rows = or_raise(preempt(policy, call)).into_iter().map(|row| {
         (
@@ -204,13 +220,17 @@ fn preempt_maintenance(
 
 fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result<Vec<Row>, Error> {
     check_server()?;
+    let clock = Clock::start(policy::DEFAULT_TIMEOUT);
     let given = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
     let as_given = |key: &str| given.strings(key);
     let document = serde_json::from_str(&given.text())
         .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
-    let principals = Principals::of_call();
+    let principals = clock.read(|| Ok(Principals::of_call()))?;
     let stored = match policy::stored_name(&document, &as_given)? {
-        Some(name) => Some(stored::for_use(&name, principals.own())?),
+        Some(name) => {
+            let clock = clock.with(policy::timeout(&document, &interval::read)?);
+            Some(clock.read(|| stored::for_use(&name, principals.own()))?)
+        }
         None => None,
     };
     let base = stored.as_ref().map(|stored| &stored.policy);
@@ -222,12 +242,14 @@ fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result
         wait::deadlock_timeout(),
     )?;
     let keeps_locks = transaction::outlives_statement(call);
-    act::preempt(&request, stored.as_ref(), principals, keeps_locks)
+    let clock = clock.with(request.policy.timeout);
+    act::preempt(&request, stored.as_ref(), principals, keeps_locks, clock)
 }
 
 /// `lockguard.guard()`, the event trigger.
 #[pg_extern(sql = false)]
 fn guard(call: pg_sys::FunctionCallInfo) {
+    must_be_alone("guard");
     or_raise(guarded(call));
 }
 
@@ -238,17 +260,19 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
         return Ok(());
     }
     check_server()?;
-    let principals = settings::principals();
+    let clock = Clock::start(policy::DEFAULT_TIMEOUT);
+    let principals = clock.read(|| Ok(settings::principals()))?;
     if !act::told::may_be_guarded(principals.own()) {
         return Ok(());
     }
-    let Some(standing) = settings::policy(principals.own())? else {
+    let Some(standing) = settings::policy(clock, principals.own())? else {
         return Ok(());
     };
     match event::ddl(call) {
         Some(ddl) => {
             act::told::of_later_triggers(&ddl.tag);
-            act::guard::before(ddl, &standing, principals)
+            let clock = clock.with(standing.policy.timeout);
+            act::guard::before(ddl, &standing, principals, clock)
         }
         None => Ok(()),
     }
@@ -264,6 +288,7 @@ fn given(argument: Option<AnyElement>, name: &'static str) -> Result<ServerText,
 /// `lockguard.store_policy(name text, policy jsonb, comment text)`
 #[pg_extern(sql = false)]
 fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: Option<AnyElement>) {
+    must_be_alone("store_policy");
     act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| {
         let document = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
@@ -274,6 +299,7 @@ fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: O
 /// `lockguard.drop_policy(name text)`
 #[pg_extern(sql = false)]
 fn drop_policy(name: Option<AnyElement>) {
+    must_be_alone("drop_policy");
     act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| stored::drop(&name)));
 }
@@ -281,6 +307,7 @@ fn drop_policy(name: Option<AnyElement>) {
 /// `lockguard.lend_policy(name text, role name)`
 #[pg_extern(sql = false)]
 fn lend_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
+    must_be_alone("lend_policy");
     act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| {
         let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
@@ -291,6 +318,7 @@ fn lend_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
 /// `lockguard.revoke_policy(name text, role name)`
 #[pg_extern(sql = false)]
 fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
+    must_be_alone("revoke_policy");
     act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| {
         let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
@@ -308,6 +336,7 @@ fn set_ceiling(name: Option<AnyElement>) {
 /// `lockguard.settle(id bigint)`
 #[pg_extern(sql = false)]
 fn settle(id: Option<i64>) {
+    must_be_alone("settle");
     act::told::that_nothing_obeys();
     or_raise(id.ok_or(Error::Null("id")).and_then(audit::settle));
 }

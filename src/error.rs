@@ -68,6 +68,16 @@ pub enum Error {
         detail: String,
         hint: String,
     },
+    /// What has to be read first is locked for as long as the call may take.
+    #[error("{message}")]
+    Unread {
+        message: String,
+        detail: String,
+        hint: String,
+    },
+    /// What no parallel worker may do, nor whoever has some.
+    #[error("cannot execute lockguard.{0}() during a parallel operation")]
+    Parallel(&'static str),
     /// Who is in the way waits for this very transaction.
     #[error("{message}")]
     Deadlock {
@@ -139,7 +149,10 @@ impl Error {
             }
             Error::InRecovery { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::NoRoom { .. } => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-            Error::NotFree { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            Error::NotFree { .. } | Error::Unread { .. } => {
+                PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
+            }
+            Error::Parallel(_) => PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
             Error::Deadlock { .. } => PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
             Error::OtherServer(_) => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::Server(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
@@ -154,6 +167,7 @@ impl Error {
             Error::UnknownRelation { detail, .. } => detail.clone(),
             Error::NoRoom { detail, .. }
             | Error::NotFree { detail, .. }
+            | Error::Unread { detail, .. }
             | Error::Deadlock { detail, .. } => Some(detail.clone()),
             Error::OtherServer(Mismatch { server, library }) => Some(format!(
                 "The server's PGPROC has {} bytes, the library's {library}.",
@@ -166,6 +180,7 @@ impl Error {
             | Error::InUse { .. }
             | Error::NotItsTrigger { .. }
             | Error::InRecovery { .. }
+            | Error::Parallel(_)
             | Error::Server(_) => None,
         }
     }
@@ -189,11 +204,12 @@ impl Error {
             | Error::InRecovery { hint, .. }
             | Error::NoRoom { hint, .. }
             | Error::NotFree { hint, .. }
+            | Error::Unread { hint, .. }
             | Error::Deadlock { hint, .. } => Some(hint.clone()),
             Error::OtherServer(_) => {
                 Some("Build it with the pg_config of the server that is to load it.".into())
             }
-            Error::Null(_) | Error::Server(_) => None,
+            Error::Null(_) | Error::Parallel(_) | Error::Server(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ mod error;
 mod lock;
 mod nearest;
 mod needs;
+mod patience;
 mod pattern;
 mod pg;
 mod policy;
@@ -35,6 +36,7 @@ mod undo;
 /// Called by the server when the library is loaded.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::environment::without_backtraces();
     // Preloaded by the postmaster it cannot be told yet: each call asks again.
     api::or_raise(error::check_server());
     switch::define();

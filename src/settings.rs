@@ -3,6 +3,7 @@
 //! invalid one then, and drop it.
 
 use crate::error::Error;
+use crate::patience::Clock;
 use crate::pg::datum::Document;
 use crate::pg::principals::Principals;
 use crate::pg::{self, extension, interval, wait};
@@ -84,12 +85,13 @@ pub fn principals() -> Principals {
     Principals::of_setting(NAME)
 }
 
-/// The policy of guard mode; none if that is off. `users`: who must be allowed to use a stored one.
+/// The policy of guard mode; none if that is off. `users`: who must be allowed to use a stored one. `clock` has
+/// been running since the statement came.
 ///
 /// # Errors
 /// 22023 for a value that is no policy; 42501 for a stored one that is not lent to these roles, or
 /// allows less.
-pub fn policy(users: &[u32]) -> Result<Option<Rc<Standing>>, Error> {
+pub fn policy(clock: Clock, users: &[u32]) -> Result<Option<Rc<Standing>>, Error> {
     let Some(value) = POLICY.get().filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -103,7 +105,7 @@ pub fn policy(users: &[u32]) -> Result<Option<Rc<Standing>>, Error> {
     if let Some(policy) = known {
         return Ok(policy);
     }
-    let standing = read(&ServerText::from(&*value), deadlock_timeout, users)?.map(Rc::new);
+    let standing = read(&ServerText::from(&*value), deadlock_timeout, clock, users)?.map(Rc::new);
     // What is stored may change, and so may who may use it. What else a value means is the same whoever has set it.
     if standing.as_ref().is_none_or(|s| s.stored.is_none()) {
         LAST.set(Some((value, deadlock_timeout, standing.clone())));
@@ -114,6 +116,7 @@ pub fn policy(users: &[u32]) -> Result<Option<Rc<Standing>>, Error> {
 fn read(
     given: &ServerText,
     deadlock_timeout: Duration,
+    clock: Clock,
     users: &[u32],
 ) -> Result<Option<Standing>, Error> {
     let value = given.for_people();
@@ -133,14 +136,18 @@ fn read(
         false => vec![given.trimmed()],
     };
     let stored = match policy::stored_name(&document, &as_given).map_err(Error::Setting)? {
-        Some(name) => Some(stored::for_use(&name, users).map_err(|error| match error {
+        Some(name) => {
+            let timeout = policy::timeout(&document, &interval::read).map_err(Error::Setting)?;
+            let stored = clock.with(timeout).read(|| stored::for_use(&name, users));
+            Some(stored.map_err(|error| match error {
             Error::UnknownObject { message, hint } => {
                 let choices = "Use \"on\", \"off\", the name of a stored policy, or a policy as a JSON object, such as {\"timeout\": \"1 min\"}.";
                 let hint = hint.map_or(String::new(), |hint| format!("{hint} "));
                 Error::Setting(Problem::new("$", message).hint(format!("{hint}{choices}")))
             }
             other => other,
-        })?),
+        })?)
+        }
         None => None,
     };
     let base = stored.as_ref().map(|stored| &stored.policy);

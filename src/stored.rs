@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::pg::datum::{Document, Text, Verbatim};
+use crate::pg::past_queue::Row;
 use crate::pg::{interval, message, raised, roles, snapshots, wait};
 use crate::policy::{self, Policy, Problem, quoted};
 use crate::server_text::ServerText;
@@ -300,6 +301,9 @@ pub fn revoke(name: &ServerText, from: &ServerText) -> Result<(), Error> {
 }
 
 fn find(name: &ServerText) -> Result<Entry, Error> {
+    if let Some(entry) = find_past_queue(name)? {
+        return Ok(entry);
+    }
     let table = tables::for_reading("policies", FAILS)?;
     tables::for_reading("policy_loans", FAILS)?;
     let query = "SELECT p.owner::pg_catalog.oid, p.policy::pg_catalog.text, p.is_ceiling, \
@@ -341,6 +345,29 @@ fn find(name: &ServerText) -> Result<Entry, Error> {
             hint: Some(like(name)?),
         }),
     }
+}
+
+/// The same while somebody is queued for one of the tables; none where it is to be found in the usual way.
+fn find_past_queue(name: &ServerText) -> Result<Option<Entry>, Error> {
+    let table = tables::find("policies")?;
+    let both = raised::as_owner_of(table, || {
+        tables::past_queue([
+            ("policies", &["name", "owner", "policy", "is_ceiling"]),
+            ("policy_loans", &["policy", "role"]),
+        ])
+    });
+    let Some([policies, loans]) = both? else {
+        return Ok(None);
+    };
+    let text = |row: &Row, i: usize| row.get(i)?.as_ref().map(ServerText::for_people);
+    let oid = |row: &Row| text(row, 1).and_then(|text| text.parse().ok());
+    let is_it = |row: &&Row| row.first().is_some_and(|n| n.as_ref() == Some(name));
+    Ok(policies.iter().find(is_it).map(|row| Entry {
+        owner: oid(row).unwrap_or(0),
+        policy: row.get(2).cloned().flatten().unwrap_or_default(),
+        is_ceiling: text(row, 3).is_some_and(|text| text == "t"),
+        loans: loans.iter().filter(is_it).filter_map(oid).collect(),
+    }))
 }
 
 /// Which stored policy was probably meant.

@@ -24,7 +24,7 @@ const MANY: usize = 50;
 
 /// The lowest OID that a user's relation can have (`FirstNormalObjectId` in `transam.h`): those
 /// below are the catalogs', their TOAST tables' and the information schema's.
-const FIRST_USER_RELATION: RelationId = 16_384;
+pub const FIRST_USER_RELATION: RelationId = 16_384;
 
 /// The locks that are asked about.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! For showing what happens between the last look at a victim and the signal, and right after it, with the
 //! product as it is: a small library (`interposer/kill.rs`) takes the place of the C library's `kill` in the
-//! server, and of its `truncate`. A folder controls it, read anew at each signal:
+//! server, and of its `truncate` and `gettimeofday`. A folder controls it, read anew at each signal:
 //!
 //! - `pause`: so many microseconds pass before the signal;
 //! - `before`, `after`: as long as it is there, and for 60 s at most, the backend is held up right before the
@@ -11,6 +11,9 @@
 //!   and where the lock is the session's own it still holds it;
 //! - `asking`: the same for a backend that asks the postmaster for something, such as a
 //!   background worker: lockguard does that between its judgement and the signal, and holds nothing then.
+//!
+//! - `clock`: two numbers of eight bytes, the pid of a process and by how many seconds its clock is ahead. Each
+//!   process has it mapped from its start.
 //!
 //! The first two concern the cancels and terminations that one backend sends to another, by lockguard or by
 //! `pg_cancel_backend` and `pg_terminate_backend`, and no other signal. lockguard has the victim's `fpInfoLock`
@@ -21,7 +24,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -68,10 +71,27 @@ impl Moment {
 impl Interposer {
     /// Compiles the library for servers of that installation. Nothing is late yet.
     pub fn new(installation: &Installation) -> Result<Interposer, Failure> {
-        Ok(Interposer {
+        let interposer = Interposer {
             library: installation.copy_in(&compile("kill")?)?,
             folder: installation.new_folder("kill")?,
-        })
+        };
+        interposer.set_clock(0, Duration::ZERO)?;
+        Ok(interposer)
+    }
+
+    /// Sets the clock that this process alone tells the time by forward by that many seconds.
+    pub fn set_clock(&self, pid: i32, ahead: Duration) -> Result<(), Failure> {
+        let file = self.folder.join("clock");
+        let mut bytes = i64::from(pid).to_ne_bytes().to_vec();
+        bytes.extend(ahead.as_secs().to_ne_bytes());
+        // In place, and never shorter: it is mapped.
+        fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&file)
+            .and_then(|mut open| open.write_all(&bytes))
+            .during(format!("write {}", file.display()))
     }
 
     /// Starts a server with it, as [`Cluster::start`] does without.

@@ -88,7 +88,8 @@ impl Call<'_> {
         if !switch::is_on_by_now()? {
             bounds.push(Bound::nobody(&self.policy, By::Switch));
         }
-        bounds.extend(stored::ceiling()?.map(Bound::of_ceiling));
+        let ceiling = self.clock.read(stored::ceiling)?;
+        bounds.extend(ceiling.map(Bound::of_ceiling));
         if self.bounds.as_ref() == Some(&bounds) {
             return Ok(false);
         }
@@ -101,6 +102,7 @@ impl Call<'_> {
                 ),
             }
         }
+        self.clock = self.clock.with(self.policy.timeout);
         self.bounds = Some(bounds);
         Ok(true)
     }
@@ -137,7 +139,7 @@ impl Call<'_> {
 
     /// A situation as each of those judges it that bound the call. `own`: as the call's own policy does.
     pub(super) fn bounding_views<'a>(&'a self, own: &[Standing<'a>]) -> Vec<View<'a>> {
-        let elapsed = self.start.elapsed();
+        let elapsed = self.clock.elapsed();
         let views = self.bounds().map(|bound| {
             let standings = own.iter().map(|standing| Standing {
                 time_left: bound.policy.timeout.saturating_sub(elapsed),

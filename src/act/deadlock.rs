@@ -71,7 +71,7 @@ impl Call<'_> {
         if !stands.any(|still_holds| still_holds) {
             return Ok(false);
         }
-        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        let left = self.clock.left();
         if !chain.is_hard() {
             return Ok(self.leave_to_server(found, sightings, decisions, left));
         }

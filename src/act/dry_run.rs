@@ -10,7 +10,9 @@ use std::collections::{HashMap, HashSet};
 
 impl Call<'_> {
     pub(super) fn dry_run(&mut self) -> Result<Vec<Row>, Error> {
-        let sightings = match self.aim.look(&self.rules, &self.principals)? {
+        let (aim, rules, principals) = (&mut self.aim, &self.rules, &self.principals);
+        let clock = self.clock;
+        let sightings = match clock.read(|| aim.look(rules, principals))? {
             Look::InWay { sightings, .. } => {
                 self.may_be_helped()?;
                 sightings

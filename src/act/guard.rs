@@ -3,10 +3,11 @@
 use super::owned::is_own;
 use super::statement::Statement;
 use super::target::Aim;
-use super::{Manner, carry_out};
+use super::{Manner, carry_out, unread};
 use crate::ddl;
 use crate::error::Error;
 use crate::needs;
+use crate::patience::Clock;
 use crate::pg::event::{self, Ddl};
 use crate::pg::principals::{self, Principals};
 use crate::pg::{catalog, extension, process, roles};
@@ -48,35 +49,51 @@ pub fn applies() -> bool {
 }
 
 /// Clears the way for the statement and takes its locks, as far as policy and rights go. `principals`: whose.
+/// `clock`: the policy's timeout, running since the statement came.
 ///
 /// # Errors
 /// As for [`preempt`](super::preempt).
-pub fn before(ddl: Ddl, standing: &Standing, principals: Principals) -> Result<(), Error> {
+pub fn before(
+    ddl: Ddl,
+    standing: &Standing,
+    principals: Principals,
+    clock: Clock,
+) -> Result<(), Error> {
     let Ddl { tag, statement } = ddl;
-    if !may_be_run(&statement) {
-        // The server will say so, and nobody is to be preempted for that.
-        return Ok(());
-    }
     let stored = standing.stored.as_ref();
     let is_lent = stored.is_some();
-    let read = move || {
-        let mut planned = needs::statement(&statement);
-        if is_lent {
-            // What others own, such as a table that a foreign key references, is left to the statement.
-            planned.retain(|planned| planned.relation.is_none_or(is_own));
+    let read = || {
+        if !may_be_run(&statement) {
+            // The server will say so, and nobody is to be preempted for that.
+            return Ok(None);
         }
-        planned
+        let statement = statement.clone();
+        let plan = move || {
+            let mut planned = needs::statement(&statement);
+            if is_lent {
+                // What others own, such as a table that a foreign key references, is left to the statement.
+                planned.retain(|planned| planned.relation.is_none_or(is_own));
+            }
+            planned
+        };
+        let statement = Statement::new(tag.clone(), Box::new(plan))?;
+        match statement.plan().is_empty() {
+            true => Ok(None),
+            false => Ok(Some(statement.named_by_relation())),
+        }
     };
-    let statement = Statement::new(tag, Box::new(read))?;
-    if statement.plan().is_empty() {
-        return Ok(());
-    }
+    let statement = match clock.read(read) {
+        Ok(Some(statement)) => statement,
+        Ok(None) => return Ok(()),
+        Err(error) => return unread(error, &standing.policy, vec![]).map(|_| ()),
+    };
     carry_out(
-        Aim::Statement(statement.named_by_relation()),
+        Aim::Statement(statement),
         &standing.policy,
         stored,
         principals,
         Manner::Guard,
+        clock,
     )
     .map(|_| ())
 }

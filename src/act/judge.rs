@@ -18,7 +18,7 @@ impl Call<'_> {
                 vec![sightings.iter().collect()]
             }
         };
-        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        let left = self.clock.left();
         let mut decisions = vec![];
         for members in groups {
             let waits_for = watch::who_waits_for_whom(&members);

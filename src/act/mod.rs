@@ -1,6 +1,7 @@
 //! Preempting: looks, decides, signals and waits, until the way is free or the time is up.
 
 mod account;
+mod age;
 mod bounds;
 mod capacity;
 mod deadlock;
@@ -18,6 +19,7 @@ mod target;
 pub mod told;
 mod track;
 mod waiter;
+mod wanted;
 mod watch;
 
 use crate::audit::Trail;
@@ -25,12 +27,13 @@ use crate::backoff::Backoff;
 use crate::decide::{Act, Await, Decision, Stance, Step};
 use crate::error::Error;
 use crate::lock::Need;
+use crate::patience::Clock;
 use crate::pg::locks::InWay;
 use crate::pg::memory::Scratch;
 use crate::pg::principals::Principals;
 use crate::pg::roles;
 use crate::pg::shown::Shown;
-use crate::pg::wait;
+use crate::pg::{client, message, settings, wait};
 use crate::policy::{OnTimeout, Policy, Request};
 use crate::report::{self, Row};
 use crate::rules::Rules;
@@ -56,7 +59,7 @@ const SOON: Duration = Duration::from_millis(1);
 
 /// Makes the way free as the policy says, takes the lock if it says so, and tells of everybody who
 /// stood in the way. `keeps_locks`: a lock taken now outlives the client's statement; one that does
-/// not is not taken.
+/// not is not taken. `clock`: the policy's timeout, running since the call came.
 ///
 /// # Errors
 /// 55P03 when it could not be made free in time, or only with more victims than `max_victims`;
@@ -67,14 +70,33 @@ pub fn preempt(
     stored: Option<&Stored>,
     principals: Principals,
     keeps_locks: bool,
+    clock: Clock,
 ) -> Result<Vec<Row>, Error> {
-    let aim = Aim::new(&request.target)?;
+    let aim = match clock.read(|| Aim::new(&request.target)) {
+        Ok(aim) => aim,
+        Err(error) => return unread(error, &request.policy, vec![]),
+    };
     progress::begin_with(&aim);
     let manner = match keeps_locks {
         true => Manner::Call,
         false => Manner::CallByItself,
     };
-    carry_out(aim, &request.policy, stored, principals, manner)
+    carry_out(aim, &request.policy, stored, principals, manner, clock)
+}
+
+/// What comes of a call for which the catalogs could not be read in time: an error, unless the policy wants the rows
+/// that there are.
+///
+/// # Errors
+/// That one, or any other.
+fn unread(error: Error, policy: &Policy, rows: Vec<Row>) -> Result<Vec<Row>, Error> {
+    match (&error, policy.on_timeout) {
+        (Error::Unread { detail, .. }, OnTimeout::Report) => {
+            message::notice(&format!("lockguard: {error}: {detail}"));
+            Ok(rows)
+        }
+        _ => Err(error),
+    }
 }
 
 /// How it has come to be.
@@ -89,26 +111,53 @@ enum Manner {
 }
 
 /// `stored`: the policy that `policy` was narrowed from, with whose owner's rights sessions are judged
-/// and signalled. `principals`: on whose behalf all this is done.
+/// and signalled. `principals`: on whose behalf all this is done. `clock`: how long it may take.
 fn carry_out(
     aim: Aim,
     policy: &Policy,
     stored: Option<&Stored>,
     principals: Principals,
     manner: Manner,
+    clock: Clock,
+) -> Result<Vec<Row>, Error> {
+    settings::with_settings_kept(|| {
+        client::look_after();
+        // Whatever else may have to be waited for has no more time either.
+        settings::limit_lock_waits(policy.timeout);
+        carry_out_watched(aim, policy, stored, principals, manner, clock)
+    })
+}
+
+/// The same while somebody sees that the client is there.
+fn carry_out_watched(
+    aim: Aim,
+    policy: &Policy,
+    stored: Option<&Stored>,
+    principals: Principals,
+    manner: Manner,
+    clock: Clock,
 ) -> Result<Vec<Row>, Error> {
     let principals = match stored {
         Some(stored) => principals.with_lender(stored.owner),
         None => principals,
     };
-    if stored.is_some() {
-        aim.must_be_owned()?;
-    }
     let keeps_locks = manner != Manner::CallByItself;
     let is_lockable = policy.take_lock && aim.is_lockable();
-    let mut takes = is_lockable && keeps_locks;
+    let wanted = is_lockable && keeps_locks;
+    let takes = clock.read(|| {
+        if stored.is_some() {
+            aim.must_be_owned()?;
+        }
+        if wanted {
+            aim.may_be_taken()?;
+        }
+        Ok(wanted)
+    });
+    let mut takes = match takes {
+        Ok(takes) => takes,
+        Err(error) => return unread(error, policy, vec![]),
+    };
     if takes {
-        aim.may_be_taken()?;
         takes = capacity::has_room(&aim, manner)?;
     }
     let mut call = Call {
@@ -128,16 +177,18 @@ fn carry_out(
         backoff: Backoff::default(),
         unseen_misses: 0,
         has_gap: false,
-        start: Instant::now(),
+        clock,
+        asked: Instant::now(),
         reading: Reading::default(),
         rules: Rules::default(),
         poll: POLL,
         trail: Trail::default(),
     };
-    if policy.dry_run {
-        return call.dry_run();
-    }
-    let result = call.run();
+    let result = match policy.dry_run {
+        true => call.dry_run(),
+        false => call.run(),
+    };
+    let result = result.or_else(|error| unread(error, policy, call.watch.rows()));
     call.tell_trail();
     call.trail.finish(takes.then_some(policy.max_stall));
     result
@@ -164,7 +215,9 @@ struct Call<'a> {
     unseen_misses: u32,
     /// Those in the way are just letting go, so that the next look may come too late.
     has_gap: bool,
-    start: Instant,
+    clock: Clock,
+    /// When it was last asked whether the call is still wanted.
+    asked: Instant,
     reading: Reading,
     rules: Rules,
     /// How long to sleep between looks where nothing wakes us: long beside what a look costs.
@@ -192,10 +245,12 @@ impl Call<'_> {
             if std::mem::take(&mut self.has_gap) && scratch.run(|| self.take_in_gap())? {
                 break End::Free;
             }
+            scratch.run(|| self.ask_now_and_then())?;
             scratch.run(|| self.reread_now_and_then())?;
             let (aim, rules, principals) = (&mut self.aim, &self.rules, &self.principals);
             let start = Instant::now();
-            let look = scratch.run(|| aim.look(rules, principals))?;
+            let clock = self.clock;
+            let look = scratch.run(|| clock.read(|| aim.look(rules, principals)))?;
             self.poll = POLL.max(start.elapsed() * 20);
             let (sightings, is_new_wait) = match look {
                 Look::InWay {
@@ -237,7 +292,7 @@ impl Call<'_> {
         };
         let fails = self.policy.on_timeout == OnTimeout::Error;
         self.progress
-            .finish(&self.aim, &self.watch, how, fails, self.start.elapsed());
+            .finish(&self.aim, &self.watch, how, fails, self.clock.elapsed());
         let helps = matches!(self.aim, Aim::Waiter { .. });
         match (end, self.policy.on_timeout) {
             (End::Free, _) | (_, OnTimeout::Report) => Ok(self.watch.rows()),
@@ -294,7 +349,7 @@ impl Call<'_> {
                 }
             }
         }
-        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        let left = self.clock.left();
         let is_clear = acts.is_empty() && awaited.is_empty();
         if is_clear && self.takes {
             return self.take(sightings, left);
@@ -313,7 +368,7 @@ impl Call<'_> {
         if left.is_zero() {
             return Ok(Some(End::TimeUp));
         }
-        let elapsed = self.start.elapsed();
+        let elapsed = self.clock.elapsed();
         let is_late =
             |policy: &Policy| is_too_late(policy.timeout.saturating_sub(elapsed), policy.timeout);
         if self.policies().any(is_late) {
@@ -321,7 +376,7 @@ impl Call<'_> {
         }
         if !acts.is_empty() {
             let all_short = decisions.iter().all(|(_, decision)| decision.all_short);
-            let pause = self.backoff.pause(self.start.elapsed());
+            let pause = self.backoff.pause(self.clock.elapsed());
             if self.takes && self.watch.has_signalled() && all_short && !pause.is_zero() {
                 // They came after others had been signalled, and would come back until the queue may
                 // be sat in again.
@@ -338,11 +393,10 @@ impl Call<'_> {
                 .into_iter()
                 .filter_map(|victim| Some((victim, *acts.get(&victim.session.identity)?)));
             let victims = victims.collect();
-            self.is_still_lent()?;
             if self.read_bounds()? {
                 return Ok(None);
             }
-            let has_sent = self.signal(victims);
+            let has_sent = self.signal(victims)?;
             if !has_sent {
                 // All of them were just letting go.
                 wait::sleep(SOON);
@@ -374,18 +428,6 @@ impl Call<'_> {
             None => wait::sleep(left.min(self.poll)),
         }
         Ok(None)
-    }
-
-    /// Whether the stored policy, if it is one, is still lent, and for this target: the call may have
-    /// waited for long.
-    fn is_still_lent(&self) -> Result<(), Error> {
-        match self.stored {
-            Some(stored) => {
-                stored.is_still_lent()?;
-                self.aim.must_be_owned()
-            }
-            None => Ok(()),
-        }
     }
 
     /// Passes on what is newly known to have come of signals.

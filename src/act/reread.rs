@@ -57,7 +57,7 @@ impl Call<'_> {
 
     /// Reads anew what is needed, and tells whether it is the same.
     pub(super) fn reread(&mut self) -> Result<bool, Error> {
-        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        let left = self.clock.left();
         let start = Instant::now();
         let reread = self.aim.read_again(left.min(SLICE))?;
         if reread == Reread::Changed {

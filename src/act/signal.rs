@@ -1,8 +1,10 @@
 //! Making victims let go: the last check of each, the line in the log, the signal.
 
+use super::wanted::Unwanted;
 use super::{Call, progress, watch};
 use crate::audit::{self, Came, Record, Trail};
 use crate::decide::{Act, Await, Hold, Standing, own_stance};
+use crate::error::Error;
 use crate::lock::LockMode;
 use crate::pg::locks::InWay;
 use crate::pg::process::{self, Delivery};
@@ -19,12 +21,14 @@ const YIELDING: Duration = Duration::from_millis(500);
 impl Call<'_> {
     /// Signals those who still stand in the way as they were judged, and tells whether it did with
     /// any: one right after the other, so that the first is not back when the last one goes.
-    pub(super) fn signal(&mut self, mut victims: Vec<(&Sighting, Act)>) -> bool {
-        // Whoever interrupts the call wants nothing more done.
-        wait::answer_interrupts();
+    ///
+    /// # Errors
+    /// Those of a call that is not [wanted](Call::unwanted) any more. What it still had to signal is not.
+    pub(super) fn signal(&mut self, mut victims: Vec<(&Sighting, Act)>) -> Result<bool, Error> {
         victims.retain(|(victim, _)| self.is_as_judged(victim));
-        if !self.aim.is_still_wanted() {
-            return false;
+        if let Some(unwanted) = self.unwanted() {
+            unwanted.end()?;
+            return Ok(false);
         }
         let (yielding, victims): (Vec<_>, Vec<_>) =
             victims.into_iter().partition(|(_, act)| *act == Act::Yield);
@@ -63,9 +67,14 @@ impl Call<'_> {
                 }
             }
         }
+        // Whoever was not signalled for that is written down by now.
+        self.unwanted().map_or(Ok(()), Unwanted::end)?;
         for (victim, act) in yielding {
-            wait::answer_interrupts();
-            if self.is_as_judged(victim) && self.aim.is_still_wanted() {
+            if let Some(unwanted) = self.unwanted() {
+                unwanted.end()?;
+                break;
+            }
+            if self.is_as_judged(victim) {
                 write_down(victim, act);
                 let one = self.trail.begin(&[(victim, act)], label, stored, &target);
                 for record in one {
@@ -73,7 +82,7 @@ impl Call<'_> {
                 }
             }
         }
-        has_sent
+        Ok(has_sent)
     }
 
     /// Sends one signal, and tells why not if it does not. Writing to the log and asking for the worker
@@ -85,11 +94,11 @@ impl Call<'_> {
         if !switch::is_on() {
             return Some("Signalling is turned off");
         }
+        if let Some(unwanted) = self.unwanted() {
+            return Some(unwanted.why_not());
+        }
         if !self.goes_on_as_judged(victim) {
             return Some("It had ended, or had gone on to another statement");
-        }
-        if !self.aim.is_still_wanted() {
-            return Some("The session that waited had just got its lock, or given up");
         }
         self.trail.goes_out(record);
         let (principals, warrant) = (&self.principals, self.warrant(victim));
@@ -182,7 +191,7 @@ impl Call<'_> {
     fn have_yield(&mut self, who: Identity, record: Record) -> bool {
         let start = Instant::now();
         let limit = wait::deadlock_timeout() + YIELDING;
-        let left = self.policy.timeout.saturating_sub(self.start.elapsed());
+        let left = self.clock.left();
         self.progress.yielding(who, &self.watch);
         self.shown
             .show(progress::remark(&[(who, Await::Signalled)], &self.watch));

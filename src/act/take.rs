@@ -20,7 +20,7 @@ impl Call<'_> {
         sightings: &[Sighting],
         left: Duration,
     ) -> Result<Option<End>, Error> {
-        let pause = self.backoff.pause(self.start.elapsed());
+        let pause = self.backoff.pause(self.clock.elapsed());
         let in_queue = match sightings.is_empty() {
             true => self.gap(),
             false => self.policy.max_stall,
@@ -79,7 +79,7 @@ impl Call<'_> {
         if !self.takes {
             return Ok(false);
         }
-        let now = self.start.elapsed();
+        let now = self.clock.elapsed();
         let left = self.policy.timeout.saturating_sub(now);
         let in_queue = self.gap().min(left);
         let may_queue = self.backoff.pause(now).is_zero() && !in_queue.is_zero();
@@ -124,7 +124,7 @@ impl Call<'_> {
             return Ok(false);
         }
         if attempt != Attempt::Taken {
-            let now = self.start.elapsed();
+            let now = self.clock.elapsed();
             self.backoff.spent(now, stalled, fastrand::f64());
             return Ok(false);
         }

@@ -1,5 +1,6 @@
 //! One session as it is watched during a call, through one or several of its transactions.
 
+use super::age::Ages;
 use super::bounds::By;
 use crate::audit::Record;
 use crate::decide::{Act, Hold, Stance};
@@ -7,7 +8,7 @@ use crate::lock::{LockMode, RelationId};
 use crate::session::{Class, Identity, Judgement, Session};
 use crate::survey::Sighting;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One session, through one or, while it is not signalled, several of its transactions.
 pub(super) struct Track {
@@ -21,6 +22,7 @@ pub(super) struct Track {
     /// When this very transaction was first seen or, where a statement does its work in several under
     /// one lock, the first of these.
     pub(super) transaction_seen: Instant,
+    pub(super) ages: Ages,
     /// Since when it has been seen outside any transaction.
     pub(super) outside_since: Option<Instant>,
     pub(super) gone: Option<Instant>,
@@ -61,6 +63,13 @@ pub(super) struct Signalled {
 }
 
 impl Track {
+    /// How long after `now` it will have let go by its own report.
+    pub(super) fn eta(&self, now: Instant) -> Option<Duration> {
+        let since = self.session.query_start?;
+        let stamp = since.after(self.ages.of_query(now)?);
+        self.session.eta(stamp)
+    }
+
     /// Why what bounds the call keeps it from being preempted, if it does.
     pub(super) fn why_held(&self) -> Option<String> {
         self.held_by.as_ref().and_then(By::reason)

@@ -1,6 +1,7 @@
 //! Who has been in the way during a call: since when, what was sent to each, what became of each.
 //! What is told of them is in [`super::account`].
 
+use super::age::Ages;
 use super::bounds::By;
 use super::track::{Signalled, Track};
 use crate::audit::{Came, Record};
@@ -31,6 +32,8 @@ pub struct Watch {
     pub(super) refused_by: Option<usize>,
     /// The moment of the last look, on both clocks.
     pub(super) now: Option<(Instant, Timestamp)>,
+    /// That of the first.
+    epoch: Option<(Instant, Timestamp)>,
 }
 
 impl Watch {
@@ -60,8 +63,7 @@ impl Watch {
 
     /// Takes in one look.
     pub fn look(&mut self, sightings: &[Sighting]) {
-        let now = Instant::now();
-        self.now = Some((now, activity::now()));
+        let (now, stamp) = self.tell_the_time();
         self.tracks
             .iter_mut()
             .for_each(|t| t.gone = t.gone.or(Some(now)));
@@ -98,6 +100,7 @@ impl Watch {
                 track.judgement = sighting.judgement;
             }
             track.gone = None;
+            track.ages.look(&track.session, now, stamp);
         }
         for sighting in sightings {
             let waiter = sighting
@@ -112,6 +115,16 @@ impl Watch {
         }
         self.has_looked = true;
         self.forget_traffic();
+    }
+
+    /// What time it is: by a clock that is set forward meanwhile it is no later than by one that is not.
+    fn tell_the_time(&mut self) -> (Instant, Timestamp) {
+        let now = Instant::now();
+        let told = activity::now();
+        let (first, stamp) = *self.epoch.get_or_insert((now, told));
+        let stamp = told.min(stamp.after(now.duration_since(first)));
+        self.now = Some((now, stamp));
+        (now, stamp)
     }
 
     /// Lets go of passing traffic that has passed: a long call on a busy server sees many thousands.
@@ -133,8 +146,7 @@ impl Watch {
     /// Takes in that nothing is waited for any more: what stood in the way at the last look has let
     /// go, save those whose transactions are `still_there`.
     pub fn no_longer_waited_for(&mut self, still_there: &[Identity]) {
-        let now = Instant::now();
-        self.now = Some((now, activity::now()));
+        let (now, _) = self.tell_the_time();
         for track in &mut self.tracks {
             if !still_there.contains(&track.session.identity) {
                 track.gone = track.gone.or(Some(now));
@@ -214,6 +226,7 @@ impl Watch {
                     mode: sighting.mode,
                     first_seen: now,
                     transaction_seen: now,
+                    ages: Ages::default(),
                     outside_since: None,
                     gone: None,
                     hold,
@@ -317,14 +330,12 @@ impl Watch {
             waits_for: &[],
             waits_for_us: false,
             outlasted: track.outlasted,
-            idle_for: self
-                .now
-                .and_then(|(_, now)| Some(now.since(track.session.state_change?))),
+            idle_for: self.now.and_then(|(now, _)| track.ages.of_state(now)),
             outside: track.outside_since.map(ago),
             watched: ago(track.first_seen),
             time_left: Duration::MAX,
             was_finishing: track.was_finishing,
-            eta: self.now.and_then(|(_, stamp)| track.session.eta(stamp)),
+            eta: self.now.and_then(|(now, _)| track.eta(now)),
             may_queue: false,
             rights: track.session.rights,
             kin_sent: kin
@@ -336,12 +347,12 @@ impl Watch {
     }
 
     pub(super) fn age(&self, track: &Track) -> Duration {
-        let Some((now, stamp)) = self.now else {
+        let Some((now, _)) = self.now else {
             return Duration::ZERO;
         };
         // A session that does not track its activities is as old as it has been watched; and nobody is
-        // younger, though the clock be set back, and a statement go on in another transaction.
-        let told = track.session.transaction_age(stamp);
+        // younger, though a statement go on in another transaction.
+        let told = track.ages.of_transaction(now);
         told.unwrap_or_default()
             .max(now.duration_since(track.transaction_seen))
     }

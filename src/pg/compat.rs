@@ -383,6 +383,8 @@ pub(super) mod unbound {
                 or_stronger: bool,
             ) -> bool;
 
+            pub fn pq_check_connection() -> bool;
+
             pub fn get_rewrite_oid(
                 relation: pg_sys::Oid,
                 name: *const core::ffi::c_char,
@@ -528,6 +530,15 @@ pub(super) mod unbound {
         const STATEMENT_TIMEOUT: core::ffi::c_int = 3;
         // SAFETY: reads a table of this process.
         unsafe { pg_guard_ffi_boundary(|| server::get_timeout_active(STATEMENT_TIMEOUT)) }
+    }
+
+    /// `pqcomm.c`: whether the client's end of the connection is open. Resets the latch.
+    ///
+    /// # Safety
+    /// The session has a client.
+    pub unsafe fn pq_check_connection() -> bool {
+        // SAFETY: as the caller promises.
+        unsafe { pg_guard_ffi_boundary(|| server::pq_check_connection()) }
     }
 
     /// `pg_inherits.c`: a relation and all its descendants, as a list of OIDs in the current memory

@@ -6,15 +6,18 @@
 )]
 
 pub mod activity;
+pub mod bounded;
 mod cached;
 pub mod capacity;
 pub mod catalog;
 pub mod changes;
+pub mod client;
 pub mod columns;
 mod compat;
 pub mod constraints;
 pub mod datum;
 pub mod depend;
+pub mod environment;
 pub mod event;
 pub mod extension;
 pub mod functions;
@@ -29,6 +32,7 @@ pub mod memory;
 pub mod message;
 pub mod parser;
 mod partition;
+pub mod past_queue;
 pub mod prepared;
 pub mod principals;
 pub mod process;

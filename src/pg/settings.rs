@@ -5,6 +5,7 @@ use super::{catalog, text};
 use crate::server_text::ServerText;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
+use std::time::Duration;
 
 /// The schemas that names are looked up in, in their order.
 pub fn search_path() -> Vec<ServerText> {
@@ -93,10 +94,11 @@ pub fn turn_off(name: &CStr) {
     }
 }
 
-/// Has lock waits give up after that, until the end of [`with_settings_kept`].
-pub fn limit_lock_waits(limit: &str) {
-    if let Ok(limit) = CString::new(limit) {
-        set(c"lock_timeout", Some(&limit));
+/// Has lock waits give up after that (a millisecond at least), until the end of [`with_settings_kept`].
+pub fn limit_lock_waits(limit: Duration) {
+    let milliseconds = limit.as_millis().clamp(1, 86_400_000);
+    if let Ok(milliseconds) = CString::new(milliseconds.to_string()) {
+        set(c"lock_timeout", Some(&milliseconds));
     }
 }
 

@@ -59,6 +59,32 @@ impl Inner {
     }
 }
 
+/// Errors that are caught are no reason to end the session, though `exit_on_error` says so of each: while this
+/// lives they are raised as what they are. What unwinds further is raised again outside, and ends the session
+/// then.
+struct ErrorsAreCaught {
+    exits_on_error: bool,
+}
+
+impl ErrorsAreCaught {
+    fn from_now() -> ErrorsAreCaught {
+        // SAFETY: a setting of this session, read and set on its one thread; nothing of the user's runs before it
+        // is put back, which could set it as well.
+        unsafe {
+            let exits_on_error = pg_sys::ExitOnAnyError;
+            pg_sys::ExitOnAnyError = false;
+            ErrorsAreCaught { exits_on_error }
+        }
+    }
+}
+
+impl Drop for ErrorsAreCaught {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { pg_sys::ExitOnAnyError = self.exits_on_error };
+    }
+}
+
 /// Does the work in a subtransaction, and tells whether that was kept: it is if the work answers
 /// true. If it answers false, or a lock wait in it ran into [`limit_lock_waits`] (be it in the moment
 /// in which it was granted), it is rolled back and its locks are gone.
@@ -80,6 +106,7 @@ pub(super) fn kept_if_room(work: impl FnOnce() -> bool, lacks_room: Option<&Atom
     unsafe {
         let had_statement_timeout = unbound::is_statement_timeout_active();
         let inner = Inner::begin();
+        let _caught = ErrorsAreCaught::from_now();
         let is_kept = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
             let nest_level = pg_sys::NewGUCNestLevel();
             let is_kept = work();
@@ -136,12 +163,8 @@ pub(super) fn kept_if_room(work: impl FnOnce() -> bool, lacks_room: Option<&Atom
 /// Has each lock wait from here to the end of the surrounding [`kept`] give up after `limit` (a
 /// millisecond at least).
 pub(super) fn limit_lock_waits(limit: Duration) {
-    let milliseconds = limit.as_millis().clamp(1, 86_400_000);
-    let Ok(milliseconds) = std::ffi::CString::new(milliseconds.to_string()) else {
-        return;
-    };
     // Put back with the nest level that `kept` has opened.
-    settings::set(c"lock_timeout", Some(&milliseconds));
+    settings::limit_lock_waits(limit);
 }
 
 /// Does the work in a subtransaction, and answers with its error's message if it raises one. Whoever
@@ -153,6 +176,7 @@ pub(super) fn tried<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     // SAFETY: as in `kept`.
     unsafe {
         let inner = Inner::begin();
+        let _caught = ErrorsAreCaught::from_now();
         PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
             let result = work();
             inner.keep();

@@ -105,6 +105,15 @@ pub fn try_lock(table: RelationId, mode: LockMode) -> bool {
     unsafe { pg_sys::ConditionalLockRelationOid(pg_sys::Oid::from_u32(table), mode.number()) }
 }
 
+/// Locks a table of ours, however long that takes.
+///
+/// # Errors
+/// 55P03 after `lock_timeout`, 40P01, those of a cancel or a terminate.
+pub fn lock(table: RelationId, mode: LockMode) {
+    // SAFETY: an ordinary lock of this transaction.
+    unsafe { pg_sys::LockRelationOid(pg_sys::Oid::from_u32(table), mode.number()) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::Attempt::{self, *};

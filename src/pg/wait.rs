@@ -45,6 +45,16 @@ pub fn answer_interrupts() {
     check_for_interrupts!();
 }
 
+/// Whether a cancel, a limit or a terminate has arrived that is not answered yet.
+pub fn is_interrupted() -> bool {
+    // SAFETY: flags of this process, which its signal handlers set.
+    unsafe {
+        pg_sys::QueryCancelPending != 0
+            || pg_sys::ProcDiePending != 0
+            || pg_sys::ClientConnectionLost != 0
+    }
+}
+
 /// Raises 54001 where the stack is used up but for what the server keeps back: for whatever calls itself as deep
 /// as somebody's text is nested. Nothing calls itself as deep as data are.
 pub fn check_stack() {

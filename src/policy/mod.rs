@@ -8,7 +8,7 @@ mod problem;
 mod selector;
 
 pub use narrow::stored_name;
-pub use parse::{parse, parse_standing, parse_stored};
+pub use parse::{DEFAULT_TIMEOUT, parse, parse_standing, parse_stored, timeout};
 pub use problem::{Problem, quoted};
 pub use selector::{Given, Selectors, Verdict};
 

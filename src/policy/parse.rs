@@ -63,7 +63,7 @@ const DEFAULT_PREEMPT: [Class; 4] = [
 ];
 const DEFAULT_SPARE: [Class; 1] = [Class::AutovacuumWraparound];
 const DEFAULT_GRACE: Duration = Duration::from_secs(2);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_FINISH_WITHIN: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_STALL: Duration = Duration::from_millis(100);
 const SHORTEST_MAX_STALL: Duration = Duration::from_millis(1);
@@ -108,6 +108,21 @@ pub fn parse(
             None => ad_hoc(&object, policy)?,
         },
     })
+}
+
+/// How long the call may take that a document asks for, as far as it says so itself: for what is read before the
+/// whole of it can be judged.
+///
+/// # Errors
+/// As for [`parse`], of this key alone.
+pub fn timeout(document: &Value, interval: ReadInterval<'_>) -> Result<Duration, Problem> {
+    timeout_in(&Node::root(document).object()?, interval)
+}
+
+fn timeout_in(object: &Object<'_>, interval: ReadInterval<'_>) -> Result<Duration, Problem> {
+    let given = object.get("timeout");
+    let given = given.map(|n| length(&n, interval, Duration::from_millis(1), LONGEST_WAIT));
+    Ok(given.transpose()?.unwrap_or(DEFAULT_TIMEOUT))
 }
 
 /// A policy that stands for calls to come, each with a target of its own: so it names none.
@@ -201,10 +216,7 @@ fn policy(
             .map(|n| length(&n, interval, Duration::ZERO, LONGEST_WAIT))
             .transpose()?
             .unwrap_or(DEFAULT_GRACE),
-        timeout: get("timeout")
-            .map(|n| length(&n, interval, Duration::from_millis(1), LONGEST_WAIT))
-            .transpose()?
-            .unwrap_or(DEFAULT_TIMEOUT),
+        timeout: timeout_in(object, interval)?,
         finish_within: get("finish_within")
             .map(|n| length(&n, interval, Duration::ZERO, LONGEST_WAIT))
             .transpose()?

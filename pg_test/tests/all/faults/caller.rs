@@ -19,6 +19,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_cancelled_caller_leaves_nothing_but_its_record,
         a_terminated_caller_leaves_nothing_but_its_record,
         a_caller_whose_socket_is_cut_leaves_nothing_but_its_record,
+        nobody_is_preempted_for_a_client_that_has_gone,
         a_killed_caller_leaves_its_log_line,
         a_caller_that_fails_before_its_worker_is_there_leaves_its_record,
         a_worker_that_never_comes_is_not_waited_for_for_long,
@@ -71,6 +72,39 @@ fn a_caller_whose_socket_is_cut_leaves_nothing_but_its_record(world: &World) {
         println!("cut {moment:?}");
         play.is_healthy(true);
     }
+}
+
+/// The victim is left alone while somebody else stays, and the client goes before that one does.
+fn nobody_is_preempted_for_a_client_that_has_gone(world: &World) {
+    let stage = Stage::new(world);
+    let play = stage.play();
+    let (_victim, busy) = play.victim();
+    let application = play.database.session("application");
+    application.run("BEGIN; SELECT FROM first");
+    for more in ["", r#", "take_lock": false"#, r#", "max_stall": "50s""#] {
+        let mut caller = play.call(more);
+        let pid = caller.pid;
+        let looks = |sql: String| !play.database.ask(&sql).is_empty();
+        wait_until("it waits", SOON, || {
+            looks(format!(
+                "SELECT FROM pg_locks WHERE pid = {pid} AND NOT granted AND locktype = 'virtualxid'"
+            ))
+        });
+        let start = Instant::now();
+        caller.cut();
+        wait_until("the caller has noticed", SOON, || {
+            !looks(format!("SELECT FROM pg_stat_activity WHERE pid = {pid}"))
+        });
+        let took = start.elapsed();
+        println!("noticed after {took:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    application.run("COMMIT");
+    assert!(!busy.is_finished());
+    assert!(play.trail.victims().is_empty());
+    let told = "FATAL:  connection to client lost";
+    assert_eq!(play.trail.text().matches(told).count(), 3);
+    drop(busy);
 }
 
 /// A call is cancelled while no worker can be started, for that long.

@@ -19,6 +19,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         world;
         each_interrupt_ends_a_wait_for_a_transaction_at_once,
         each_interrupt_ends_a_wait_on_the_latch_at_once,
+        each_interrupt_ends_a_wait_for_a_catalog_at_once,
     ]
 }
 
@@ -140,6 +141,28 @@ fn each_interrupt_ends_a_wait_on_the_latch_at_once(world: &World) {
     );
     assert_eq!(worker_now(&database.session("looker"), "t"), Some(worker));
     trail.has_no_victim();
+    was_told_why(&trail);
+}
+
+fn each_interrupt_ends_a_wait_for_a_catalog_at_once(world: &World) {
+    let database = world.database();
+    let admin = database.session("admin");
+    admin.run("CREATE TABLE t (i int); CREATE TABLE c () INHERITS (t)");
+    admin.run("BEGIN; LOCK TABLE pg_inherits IN ACCESS EXCLUSIVE MODE");
+    let trail = Trail::from_now(world.cluster());
+    for interrupt in INTERRUPTS {
+        let took = interrupted(
+            &database,
+            interrupt,
+            r#"{"relations": ["t"]}"#,
+            |_, call| {
+                call.wait_event()
+                    .is_some_and(|(kind, event)| kind == "Lock" && event == "relation")
+            },
+        );
+        println!("{interrupt:?} ends the wait after {took:?}");
+        assert!(took < AT_ONCE, "{interrupt:?}: {took:?}");
+    }
     was_told_why(&trail);
 }
 

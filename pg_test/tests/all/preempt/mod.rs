@@ -4,6 +4,7 @@ pub mod autovacuum;
 mod backup;
 mod between;
 mod changed;
+mod clock;
 pub mod finish_within;
 mod free;
 mod giving_up;
@@ -14,11 +15,14 @@ mod index_build;
 mod interrupts;
 mod late;
 mod limits;
+mod locked;
+mod parallel;
 mod parallel_dump;
 mod prepared;
 mod right_victim;
 pub mod scene;
 mod scope;
+mod settings;
 mod signals;
 mod transactions;
 mod vacuum;
@@ -35,6 +39,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         backup::trials(world),
         between::trials(world),
         parallel_dump::trials(world),
+        settings::trials(world),
         signals::trials(world),
         vacuum::trials(world),
         autovacuum::trials(world),
@@ -44,10 +49,13 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         prepared::trials(world),
         in_vain::trials(world),
         limits::trials(world),
+        locked::trials(world),
         scope::trials(world),
         hanging::trials(world),
         giving_up::trials(world),
         changed::trials(world),
+        clock::trials(world),
+        parallel::trials(world),
         late::trials(world),
         free::trials(world),
         interrupts::trials(world),
