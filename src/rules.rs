@@ -44,15 +44,13 @@ fn in_force() -> Result<Vec<MaintenanceRule>, Error> {
         "maintenance_rules",
         "Without it no session's class can be told.",
     )?;
-    let columns = COLUMNS.map(|column| format!("r.{column}"));
-    let query = format!(
-        "SELECT {} FROM lockguard.maintenance_rules r",
-        columns.join(", ")
-    );
+    // Those columns, in that order.
+    let query = "SELECT r.class, r.application_name, r.usename, r.backend_type, r.query, r.client_addr \
+                 FROM lockguard.maintenance_rules r";
     let rules = tables::reading(|| {
         Spi::connect(|client| {
             let mut rules = vec![];
-            for row in client.select(&query, None, &[])? {
+            for row in client.select(query, None, &[])? {
                 let column = |i: usize| Ok::<_, spi::Error>(row.get::<Text>(i)?.map(|text| text.0));
                 rules.extend(rule(
                     (1..=COLUMNS.len()).map(column).collect::<Result<_, _>>()?,

@@ -45,11 +45,12 @@ impl Call<'_> {
             true => vec![],
             false => self.trail.begin(&victims, label, stored, &target),
         };
+        let mut unwanted = None;
         let deliveries: Vec<(Identity, Act, Record, Option<&str>)> = victims
             .iter()
             .zip(records)
             .map(|((victim, act), record)| {
-                let why_not = self.deliver(victim, *act, record);
+                let why_not = self.deliver(victim, *act, record, &mut unwanted);
                 (victim.session.identity, *act, record, why_not)
             })
             .collect();
@@ -68,7 +69,7 @@ impl Call<'_> {
             }
         }
         // Whoever was not signalled for that is written down by now.
-        self.unwanted().map_or(Ok(()), Unwanted::end)?;
+        unwanted.map_or(Ok(()), Unwanted::end)?;
         for (victim, act) in yielding {
             if let Some(unwanted) = self.unwanted() {
                 unwanted.end()?;
@@ -87,14 +88,22 @@ impl Call<'_> {
 
     /// Sends one signal, and tells why not if it does not. Writing to the log and asking for the worker
     /// may have taken long: whether the session still does what it was judged for is looked at again.
-    fn deliver(&self, victim: &Sighting, act: Act, record: Record) -> Option<&'static str> {
+    /// `unwanted`: why the call is not wanted any more, if it is not.
+    fn deliver(
+        &self,
+        victim: &Sighting,
+        act: Act,
+        record: Record,
+        unwanted: &mut Option<Unwanted>,
+    ) -> Option<&'static str> {
         let Identity::Backend { pid, transaction } = victim.session.identity else {
             return Some("It is a prepared transaction");
         };
         if !switch::is_on() {
             return Some("Signalling is turned off");
         }
-        if let Some(unwanted) = self.unwanted() {
+        *unwanted = unwanted.take().or_else(|| self.unwanted());
+        if let Some(unwanted) = unwanted {
             return Some(unwanted.why_not());
         }
         if !self.goes_on_as_judged(victim) {

@@ -16,6 +16,7 @@ mod interrupts;
 mod late;
 mod limits;
 mod locked;
+mod no_client;
 mod parallel;
 mod parallel_dump;
 mod prepared;
@@ -55,6 +56,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         giving_up::trials(world),
         changed::trials(world),
         clock::trials(world),
+        no_client::trials(world),
         parallel::trials(world),
         late::trials(world),
         free::trials(world),
