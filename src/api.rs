@@ -329,6 +329,7 @@ fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
 /// `lockguard.set_ceiling(name text)`
 #[pg_extern(sql = false)]
 fn set_ceiling(name: Option<AnyElement>) {
+    must_be_alone("set_ceiling");
     act::told::that_nothing_obeys();
     let name = name.map(|name| datum::text(&name));
     or_raise(stored::set_ceiling(name.as_ref()));

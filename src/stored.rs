@@ -117,6 +117,32 @@ fn read_under(document: &str, deadlock_timeout: Duration) -> Result<Policy, Prob
 /// # Errors
 /// 55P03 while its table is locked; 22023 where what is stored is no policy any more.
 pub fn ceiling() -> Result<Option<Ceiling>, Error> {
+    let table = tables::find("policies")?;
+    let rows = raised::as_owner_of(table, || {
+        tables::past_queue([("policies", &["name", "policy", "is_ceiling"])])
+    });
+    let found = match rows? {
+        Some([rows]) => rows.into_iter().find_map(|row| match &row[..] {
+            [name, policy, Some(is_ceiling)] if *is_ceiling == *c"t" => {
+                name.clone().zip(policy.clone())
+            }
+            _ => None,
+        }),
+        None => ceiling_in_turn()?,
+    };
+    let Some((name, document)) = found else {
+        return Ok(None);
+    };
+    // Of a call's own and the ceiling's max_stall the lower one counts, whatever deadlock_timeout is by now.
+    let policy = read_under(&document.as_json(), Duration::MAX)?;
+    Ok(Some(Ceiling {
+        name: name.for_people(),
+        policy,
+    }))
+}
+
+/// Its name and what is stored, where nobody is queued for the table, or the queue is to be waited for.
+fn ceiling_in_turn() -> Result<Option<(ServerText, ServerText)>, Error> {
     let table = tables::for_reading("policies", FAILS)?;
     let query =
         "SELECT p.name, p.policy::pg_catalog.text FROM lockguard.policies p WHERE p.is_ceiling";
@@ -131,15 +157,8 @@ pub fn ceiling() -> Result<Option<Ceiling>, Error> {
             })
         })
     });
-    let Some((name, document)) = found.map_err(server)? else {
-        return Ok(None);
-    };
-    // Of a call's own and the ceiling's max_stall the lower one counts, whatever deadlock_timeout is by now.
-    let policy = read_under(&document.0.as_json(), Duration::MAX)?;
-    Ok(Some(Ceiling {
-        name: name.0.for_people(),
-        policy,
-    }))
+    let found = found.map_err(server)?;
+    Ok(found.map(|(name, document)| (name.0, document.0)))
 }
 
 /// Makes a stored policy the ceiling in place of the one that is, or has none be it.
