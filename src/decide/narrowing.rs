@@ -4,7 +4,7 @@
 use super::properties::{Member, crowds, is_preemptable, policies};
 use super::tests::{SECOND, policy, standing};
 use super::*;
-use crate::policy::{Signal, parse};
+use crate::policy::{Signal, in_utf8, parse};
 use crate::session::{State, fixtures::application};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -24,7 +24,8 @@ fn narrowed(stored: &Policy, keys: &Value) -> Policy {
     let mut document = keys.clone();
     document["policy"] = json!("p");
     document["relations"] = json!(["a"]);
-    parse(&document, Some(stored), &interval, 10 * SECOND)
+    let as_given = in_utf8(&document);
+    parse(&document, &as_given, Some(stored), &interval, 10 * SECOND)
         .unwrap()
         .policy
 }

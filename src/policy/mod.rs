@@ -7,6 +7,8 @@ mod parse;
 mod problem;
 mod selector;
 
+#[cfg(test)]
+pub use document::in_utf8;
 pub use narrow::stored_name;
 pub use parse::{DEFAULT_TIMEOUT, parse, parse_standing, parse_stored, timeout};
 pub use problem::{Problem, quoted};
