@@ -8,8 +8,8 @@ use crate::needs::{self, Effect};
 use crate::patience::Clock;
 use crate::pg::datum::{self, Document, Name, Text, Verbatim};
 use crate::pg::principals::Principals;
-use crate::pg::{activity, event, extension, interval, locks, transaction, wait};
-use crate::policy::{self, Problem};
+use crate::pg::{activity, event, extension, interval, locks, reserve, transaction, wait};
+use crate::policy::{self, MOST_RELATIONS};
 use crate::report::{self, Row};
 use crate::rules::Rules;
 use crate::server_text::ServerText;
@@ -21,7 +21,7 @@ use pgrx::datum::{AnyElement, Array, Inet, Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 
 /// The value, or the error raised with its SQLSTATE, detail and hint.
@@ -81,15 +81,16 @@ fn blockers_of(
 > {
     must_be_alone("blockers_of");
     or_raise(check_server());
+    let _in_call = reserve::begin();
     act::told::that_nothing_obeys();
-    let relations =
-        relations.map(|array| array.iter().map(|oid| oid.map(|o| o.to_u32())).collect());
     // A session may stand in the way of thousands of relations.
     let mut blocked_by: HashMap<i32, Vec<i32>> = HashMap::new();
     let mode = given(mode, "mode");
-    let sightings = or_raise(mode.and_then(|mode| blockers(relations, &mode.for_people())));
+    let relations = distinct(relations);
+    let sightings = or_raise(mode.and_then(|mode| blockers(relations?, &mode.for_people())));
     let now = activity::now();
     let rows = sightings.into_iter().filter_map(|sighting| {
+        wait::answer_interrupts();
         let relation = pg_sys::Oid::from_u32(sighting.relation?);
         let session = &*sighting.session;
         let pid = session.identity.pid();
@@ -129,10 +130,32 @@ fn blockers_of(
     TableIterator::new(rows.collect::<Vec<_>>())
 }
 
-fn blockers(relations: Option<Vec<Option<u32>>>, mode: &str) -> Result<Vec<Sighting>, Error> {
-    let relations = relations.ok_or(Error::Null("relations"))?;
-    let relations: Option<Vec<u32>> = relations.into_iter().collect();
-    let relations = needs::existing(relations.ok_or(Error::Null("an element of relations"))?)?;
+/// The relations of an array, each once.
+///
+/// # Errors
+/// 22004 for NULL, 22023 for more than may be named.
+fn distinct(array: Option<Array<'_, pg_sys::Oid>>) -> Result<Vec<u32>, Error> {
+    let array = array.ok_or(Error::Null("relations"))?;
+    let mut relations = vec![];
+    let mut known = HashSet::new();
+    for oid in array.iter() {
+        wait::answer_interrupts();
+        let relation = oid.ok_or(Error::Null("an element of relations"))?.to_u32();
+        if known.insert(relation) {
+            relations.push(relation);
+        }
+        if relations.len() > MOST_RELATIONS {
+            return Err(Error::Argument {
+                message: format!("more than {MOST_RELATIONS} relations are given"),
+                hint: Some("Ask about some of them at a time.".into()),
+            });
+        }
+    }
+    Ok(relations)
+}
+
+fn blockers(relations: Vec<u32>, mode: &str) -> Result<Vec<Sighting>, Error> {
+    let relations = needs::existing(relations)?;
     let mode = LockMode::parse(mode)?;
     let needs: Vec<Need> = needs::closure(&relations)
         .into_iter()
@@ -159,10 +182,13 @@ fn locks_of(
     ),
 > {
     must_be_alone("locks_of");
+    let _in_call = reserve::begin();
     act::told::that_nothing_obeys();
     let text = statement.ok_or(Error::Null("statement"));
-    let planned = needs::script(&datum::text(&or_raise(text)));
+    let text = text.and_then(|text| not_too_long(datum::text(&text)));
+    let planned = needs::script(&or_raise(text));
     let rows = planned.into_iter().map(|planned| {
+        wait::answer_interrupts();
         let mode = match planned.effect {
             Effect::Lock(mode) => Some(mode.name()),
             Effect::AwaitLockers(_) | Effect::AwaitSnapshots | Effect::Unseen => None,
@@ -175,6 +201,22 @@ fn locks_of(
         )
     });
     TableIterator::new(rows.collect::<Vec<_>>())
+}
+
+/// How long a text of statements may be, in bytes.
+const LONGEST_TEXT: usize = 64 << 20;
+
+fn not_too_long(text: ServerText) -> Result<ServerText, Error> {
+    let length = text.as_c_str().count_bytes();
+    match length > LONGEST_TEXT {
+        false => Ok(text),
+        true => Err(Error::Argument {
+            message: format!(
+                "a text of {length} bytes is longer than the {LONGEST_TEXT} that are allowed"
+            ),
+            hint: Some("Give a part of the statements at a time.".into()),
+        }),
+    }
 }
 
 /// `lockguard.preempt_maintenance(policy jsonb)`
@@ -220,11 +262,11 @@ fn preempt_maintenance(
 
 fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result<Vec<Row>, Error> {
     check_server()?;
+    let _in_call = reserve::begin();
     let clock = Clock::start(policy::DEFAULT_TIMEOUT);
     let given = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
     let as_given = |key: &str| given.strings(key);
-    let document = serde_json::from_str(&given.text())
-        .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
+    let document = policy::read(&given.text(), reserve::room_for)?;
     let principals = clock.read(|| Ok(Principals::of_call()))?;
     let stored = match policy::stored_name(&document, &as_given)? {
         Some(name) => {
@@ -260,6 +302,7 @@ fn guarded(call: pg_sys::FunctionCallInfo) -> Result<(), Error> {
         return Ok(());
     }
     check_server()?;
+    let _in_call = reserve::begin();
     let clock = Clock::start(policy::DEFAULT_TIMEOUT);
     let principals = clock.read(|| Ok(settings::principals()))?;
     if !act::told::may_be_guarded(principals.own()) {
@@ -289,6 +332,7 @@ fn given(argument: Option<AnyElement>, name: &'static str) -> Result<ServerText,
 #[pg_extern(sql = false)]
 fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: Option<AnyElement>) {
     must_be_alone("store_policy");
+    let _in_call = reserve::begin();
     act::told::that_nothing_obeys();
     or_raise(given(name, "name").and_then(|name| {
         let document = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);

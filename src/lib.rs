@@ -39,6 +39,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::environment::without_backtraces();
     // Preloaded by the postmaster it cannot be told yet: each call asks again.
     api::or_raise(error::check_server());
+    pg::reserve::set_aside();
     switch::define();
     settings::define();
     pg::handover::define(audit::write_rows);

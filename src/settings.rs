@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::patience::Clock;
 use crate::pg::datum::Document;
 use crate::pg::principals::Principals;
-use crate::pg::{self, extension, interval, wait};
+use crate::pg::{self, extension, interval, reserve, wait};
 use crate::policy::{self, Policy, Problem};
 use crate::server_text::ServerText;
 use crate::stored::{self, Stored};
@@ -125,9 +125,7 @@ fn read(
         () if value.is_empty() || value.eq_ignore_ascii_case("off") => return Ok(None),
         () if value.eq_ignore_ascii_case("on") => json!({}),
         () if value.starts_with('{') => {
-            serde_json::from_str(&given.as_json()).map_err(|error| {
-                Error::Setting(Problem::new("$", format!("it cannot be read: {error}")))
-            })?
+            policy::read(&given.as_json(), reserve::room_for).map_err(Error::Setting)?
         }
         () => json!({ "policy": value }),
     };

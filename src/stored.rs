@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::nearest::nearest;
 use crate::pg::datum::{Document, Text, Verbatim};
 use crate::pg::past_queue::Row;
-use crate::pg::{interval, message, raised, roles, snapshots, wait};
+use crate::pg::{interval, message, raised, reserve, roles, snapshots, wait};
 use crate::policy::{self, Policy, Problem, quoted};
 use crate::server_text::ServerText;
 use crate::tables;
@@ -107,8 +107,7 @@ fn read(document: &str) -> Result<Policy, Problem> {
 }
 
 fn read_under(document: &str, deadlock_timeout: Duration) -> Result<Policy, Problem> {
-    let document = serde_json::from_str(document)
-        .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))?;
+    let document = policy::read(document, reserve::room_for)?;
     policy::parse_stored(&document, &interval::read, deadlock_timeout)
 }
 

@@ -38,6 +38,7 @@ pub mod principals;
 pub mod process;
 mod progress;
 pub mod raised;
+pub mod reserve;
 pub mod roles;
 mod scan;
 pub mod settings;

@@ -1,17 +1,20 @@
 //! Text between the server, which has it in the database's encoding, and Rust, which has UTF-8.
 //!
 //! What goes back to the server is a [`ServerText`] from the start; what is here is for people. Nothing of it
-//! raises an error: a byte that is no text is written as `\\xe9`, as the server writes those of an
+//! raises an error, but 53200 where there is no memory for a text of 16 kB and more: a byte that is no text is written as `\\xe9`, as the server writes those of an
 //! `application_name` (`pg_clean_ascii`), so that what differs reads differently, and a character that the
 //! database's encoding has not as a question mark. Activity reports and names of prepared transactions are not even sure to be in this
 //! database's encoding, for they come from all databases.
 
+use super::reserve;
 use crate::report;
 use crate::server_text::ServerText;
 use pgrx::pg_sys;
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char};
 
+/// How many times its size the copies of a text take, in between.
+const COPIES: usize = 4;
 const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
 const SQL_ASCII: i32 = pg_sys::pg_enc::PG_SQL_ASCII as i32;
 
@@ -34,8 +37,13 @@ pub(super) unsafe fn from_server(string: *const c_char) -> Option<String> {
 /// # Safety
 /// `string` is null or a C string.
 pub(super) unsafe fn kept(string: *const c_char) -> Option<ServerText> {
+    if string.is_null() {
+        return None;
+    }
     // SAFETY: as promised.
-    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.into())
+    let string = unsafe { CStr::from_ptr(string) };
+    reserve::room_for(string.count_bytes().saturating_mul(COPIES));
+    Some(string.into())
 }
 
 /// The same text, as far as it is any in this database's encoding: of what comes from all databases, which may have
@@ -85,6 +93,7 @@ pub(super) fn from_server_bytes(bytes: &[u8]) -> String {
 
 /// The same, with that in the place of a byte which is no text.
 fn decoded(bytes: &[u8], no_text: impl Fn(u8) -> String) -> String {
+    reserve::room_for(bytes.len().saturating_mul(COPIES));
     let encoding = database_encoding();
     let in_utf8 = match bytes.is_ascii() || encoding == UTF8 || encoding == SQL_ASCII {
         true => Cow::Borrowed(bytes),
@@ -100,6 +109,7 @@ fn decoded(bytes: &[u8], no_text: impl Fn(u8) -> String) -> String {
 
 /// Text as the database's encoding has it.
 pub(super) fn to_server(text: &str) -> Vec<u8> {
+    reserve::room_for(text.len().saturating_mul(COPIES));
     let encoding = database_encoding();
     match text.is_ascii() || encoding == UTF8 || encoding == SQL_ASCII {
         true => text.as_bytes().to_vec(),

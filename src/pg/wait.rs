@@ -1,8 +1,8 @@
 //! Waiting: for a transaction to end, or for some time; both answer to cancel, `statement_timeout`
 //! and terminate at once.
 
-use super::compat;
 use super::subtransaction::{kept, limit_lock_waits};
+use super::{compat, reserve};
 use crate::session::{Identity, VirtualTransaction};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -40,9 +40,11 @@ pub fn deadlock_timeout() -> Duration {
     Duration::from_millis(u64::try_from(unsafe { pg_sys::DeadlockTimeout }).unwrap_or(1_000))
 }
 
-/// Raises the error of a cancel, of `statement_timeout` or of a terminate that has arrived.
+/// Raises the error of a cancel, of `statement_timeout` or of a terminate that has arrived, and 53200 where memory has
+/// run out. In every loop over what somebody else has made many of.
 pub fn answer_interrupts() {
     check_for_interrupts!();
+    reserve::checkpoint();
 }
 
 /// Whether a cancel, a limit or a terminate has arrived that is not answered yet.

@@ -10,7 +10,9 @@ mod selector;
 #[cfg(test)]
 pub use document::in_utf8;
 pub use narrow::stored_name;
-pub use parse::{DEFAULT_TIMEOUT, parse, parse_standing, parse_stored, timeout};
+pub use parse::{
+    DEFAULT_TIMEOUT, MOST_RELATIONS, parse, parse_standing, parse_stored, read, timeout,
+};
 pub use problem::{Problem, quoted};
 pub use selector::{Given, Selectors, Verdict};
 

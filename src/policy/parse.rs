@@ -10,10 +10,16 @@ use crate::pattern::Pattern;
 use crate::server_text::ServerText;
 use crate::session::Class;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Reads an interval as PostgreSQL does: a text with units to a length, or why not.
 pub type ReadInterval<'a> = &'a dyn Fn(&str) -> Result<Duration, String>;
+
+/// In bytes, as text.
+const LONGEST_DOCUMENT: usize = 8 << 20;
+/// How many relations a call may name.
+pub const MOST_RELATIONS: usize = 100_000;
 
 /// The strings under a key of the document, its value or the elements of its value, as the server has them: what
 /// is looked up there is not what people read.
@@ -259,6 +265,26 @@ fn label(node: &Node<'_>) -> Result<String, Problem> {
     }
 }
 
+/// The document that a text is, if it is one.
+///
+/// `room_for` is asked for the memory that it takes beforehand: many times the text's, where each of its bytes is
+/// an entry.
+pub fn read(text: &str, room_for: impl Fn(usize)) -> Result<Value, Problem> {
+    const TAKES: usize = 64;
+    if text.len() > LONGEST_DOCUMENT {
+        return Err(Problem::new(
+            "$",
+            format!(
+                "a document of {} bytes is longer than the {LONGEST_DOCUMENT} that are allowed",
+                text.len()
+            ),
+        ));
+    }
+    room_for(text.len().saturating_mul(TAKES));
+    serde_json::from_str(text)
+        .map_err(|error| Problem::new("$", format!("it cannot be read: {error}")))
+}
+
 fn target(object: &Object<'_>, as_given: AsGiven<'_>) -> Result<Target, Problem> {
     const TARGETS: [&str; 3] = ["relations", "statement", "pid"];
     let given: Vec<Node<'_>> = TARGETS.iter().filter_map(|key| object.get(key)).collect();
@@ -326,8 +352,14 @@ fn relations(
                     .problem("the array of relations is empty")
                     .hint("Name the relations that are about to be locked, or write \"all\"."));
             }
+            let mut different = HashSet::new();
             for item in &items {
-                item.string()?;
+                different.insert(item.string()?);
+                if different.len() > MOST_RELATIONS {
+                    return Err(given.problem(format!(
+                        "more than the {MOST_RELATIONS} different names that are allowed"
+                    )));
+                }
             }
             let names = as_given("relations");
             if names.len() != items.len() {

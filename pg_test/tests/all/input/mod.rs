@@ -6,6 +6,7 @@ mod depth;
 mod encodings;
 mod fuzz;
 mod hostile;
+mod memory;
 mod raw_names;
 mod size;
 mod targets;
@@ -26,6 +27,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         targets::trials,
         size::trials,
         depth::trials,
+        memory::trials,
         fuzz::trials,
         hostile::trials,
         encodings::trials,
