@@ -27,7 +27,6 @@ const OF_A_TEXT: [&str; 2] = ["pg/parser/", "needs/plan/mod.rs: Plan::statement"
 const OF_ANOTHER_TYPE: [(&str, &str); 13] = [
     ("act/account.rs: Watch::chain", "chain"),
     ("act/mod.rs: Call::run", "run"),
-    ("act/mod.rs: Call::is_still_lent", "is_still_lent"),
     ("act/reread.rs: Aim::read_needs", "is_unchanged"),
     ("act/target.rs: Aim::way", "way"),
     ("act/target.rs: Aim::remark", "remark"),
