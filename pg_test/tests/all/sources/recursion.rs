@@ -24,7 +24,7 @@ const OF_A_TEXT: [&str; 2] = ["pg/parser/", "needs/plan/mod.rs: Plan::statement"
 
 /// What looks like a call of one's own function, and is one of another type's that is named alike: who calls,
 /// and what.
-const OF_ANOTHER_TYPE: [(&str, &str); 13] = [
+const OF_ANOTHER_TYPE: [(&str, &str); 12] = [
     ("act/account.rs: Watch::chain", "chain"),
     ("act/mod.rs: Call::run", "run"),
     ("act/reread.rs: Aim::read_needs", "is_unchanged"),
