@@ -2,13 +2,14 @@
 //!
 //! For showing what happens between the last look at a victim and the signal, and right after it, with the
 //! product as it is: a small library (`interposer/kill.rs`) takes the place of the C library's `kill` in the
-//! server, and of its `truncate` and `gettimeofday`. A folder controls it, read anew at each signal:
+//! server, and of its `truncate`, `fork` and `gettimeofday`. A folder controls it, read anew at each signal:
 //!
 //! - `pause`: so many microseconds pass before the signal;
 //! - `before`, `after`: as long as it is there, and for 60 s at most, the backend is held up right before the
 //!   signal, or right after; meanwhile `blocked-before` or `blocked-after` contains the pid of that backend;
 //! - `truncate`: the same for a backend that drops the file of a relation. It has ended its transaction by then,
 //!   and where the lock is the session's own it still holds it;
+//! - `no-fork`: as long as it is there, the postmaster's `fork` fails, as where there is no room for another process;
 //! - `asking`: the same for a backend that asks the postmaster for something, such as a
 //!   background worker: lockguard does that between its judgement and the signal, and holds nothing then.
 //!
@@ -132,6 +133,13 @@ impl Interposer {
         })
     }
 
+    /// Has no process start in the server until the returned value is dropped.
+    pub fn without_fork(&self) -> Result<WithoutFork, Failure> {
+        let file = self.folder.join("no-fork");
+        fs::write(&file, "").during(format!("write {}", file.display()))?;
+        Ok(WithoutFork(file))
+    }
+
     fn sign(&self, moment: Moment) -> PathBuf {
         self.folder.join(format!("blocked-{}", moment.name()))
     }
@@ -155,6 +163,16 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         // Where that fails the limit of the library ends the wait.
         let _ = remove(&self.interposer.folder.join(self.moment.name()));
+    }
+}
+
+/// The postmaster cannot fork as long as this lives.
+pub struct WithoutFork(PathBuf);
+
+impl Drop for WithoutFork {
+    fn drop(&mut self) {
+        // Where that fails the test that waits for a process does.
+        let _ = remove(&self.0);
     }
 }
 

@@ -55,22 +55,17 @@ impl Trail {
         stored: Option<&Stored>,
         target: &str,
     ) -> Vec<Record> {
-        let entries = victims
-            .iter()
-            .map(|(victim, act)| entry(victim, *act, label, stored, target));
-        let entries: Vec<Entry> = entries.collect();
-        let document = serde_json::to_string(&entries).unwrap_or_default();
-        let count = entries.len() as u32;
-        let handover = Handover::begin(c"lockguard trail", &document, count);
+        let count = victims.len() as u32;
+        let handover = Handover::begin(&document(victims, label, stored, target), count);
         let batch = self.batches.len();
         self.batches.push(match handover {
             Ok(handover) => Some(Batch {
                 handover,
                 open: (0..count).collect(),
-                rows: entries.len(),
+                rows: victims.len(),
             }),
             Err(why) => {
-                self.missing += entries.len();
+                self.missing += victims.len();
                 self.why = Some(why);
                 None
             }
@@ -78,6 +73,11 @@ impl Trail {
         let records: Vec<Record> = (0..count).map(|entry| Record { batch, entry }).collect();
         records.iter().for_each(|record| self.stays(*record));
         records
+    }
+
+    /// Whether it has been handed over.
+    pub fn has(&self, record: Record) -> bool {
+        matches!(self.batches.get(record.batch), Some(Some(_)))
     }
 
     /// Says that the signal goes out now: should the caller go before more is known, there is a row.
@@ -145,6 +145,10 @@ impl Trail {
             let why = match handover.end(limit.saturating_sub(start.elapsed())) {
                 Ending::Done => continue,
                 Ending::Failed => "the background worker failed; the server log tells why",
+                Ending::NoSlot => "no background worker slot is free",
+                Ending::NotStarted => {
+                    "the background worker has not started yet, and writes them once it does"
+                }
                 Ending::Late => {
                     "the background worker has not come to it yet, and writes what it can within ten seconds (is lockguard.trail locked?)"
                 }
@@ -161,6 +165,20 @@ impl Trail {
             );
         }
     }
+}
+
+/// What is known of these signals, for the worker.
+pub(super) fn document(
+    victims: &[(&Sighting, Act)],
+    label: Option<&str>,
+    stored: Option<&Stored>,
+    target: &str,
+) -> String {
+    let entries = victims
+        .iter()
+        .map(|(victim, act)| entry(victim, *act, label, stored, target));
+    let entries: Vec<Entry> = entries.collect();
+    serde_json::to_string(&entries).unwrap_or_default()
 }
 
 fn entry(

@@ -352,6 +352,62 @@ pub(super) unsafe fn free_slots_of(proc: *const pg_sys::PGPROC) -> usize {
     }
 }
 
+/// A copy of a `BackgroundWorkerHandle` (`bgworker.c`: a slot's number and its generation, 16 bytes in 15 to 18), which
+/// any process may ask the server about.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(8))]
+pub(super) struct WorkerHandle([u8; 16]);
+
+impl WorkerHandle {
+    /// For the server's functions, which read from it alone.
+    pub(super) fn as_mut_ptr(&mut self) -> *mut pg_sys::BackgroundWorkerHandle {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// # Safety
+/// The server has just made the handle.
+pub(super) unsafe fn copy_of_handle(handle: *const pg_sys::BackgroundWorkerHandle) -> WorkerHandle {
+    let mut copy = WorkerHandle::default();
+    // SAFETY: as many bytes as it has; they are copied as they are, padding included.
+    unsafe { copy.as_mut_ptr().cast::<u8>().copy_from(handle.cast(), 16) };
+    copy
+}
+
+/// Memory of that name and size, one for the whole server, which need not have been asked for when it started.
+/// `initialize` is called for whoever comes first.
+///
+/// # Errors
+/// Raises 53200 where there is no room.
+///
+/// # Safety
+/// All that use the name give the same size.
+pub(super) unsafe fn shared_state(
+    name: &core::ffi::CStr,
+    size: usize,
+    initialize: unsafe extern "C-unwind" fn(*mut core::ffi::c_void),
+) -> *mut core::ffi::c_void {
+    let mut is_found = false;
+    // SAFETY: as promised. An ERROR releases the lock with the transaction that it aborts.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        {
+            /// `AddinShmemInitLock` in `lwlocknames.h`.
+            const ADDIN_SHMEM_INIT: usize = 21;
+            let lock = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT)).lock;
+            pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+            let place = pg_sys::ShmemInitStruct(name.as_ptr(), size, &mut is_found);
+            if !is_found {
+                initialize(place);
+            }
+            pg_sys::LWLockRelease(lock);
+            place
+        }
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::GetNamedDSMSegment(name.as_ptr(), size, Some(initialize), &mut is_found)
+    }
+}
+
 /// What the server exports and pgrx 0.18.1 does not bind. Each goes through pgrx's boundary, which
 /// turns an ERROR into an unwinding that runs Rust's destructors.
 pub(super) mod unbound {

@@ -1,8 +1,7 @@
 //! The transaction that a function is called in, and those of a background worker.
 
-use super::subtransaction::tried;
-use pgrx::bgworkers::BackgroundWorker;
-use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
 use std::panic::AssertUnwindSafe;
 
 /// Whether a lock that the function takes now outlives the client's statement: in a transaction
@@ -37,10 +36,50 @@ pub fn is_parallel() -> bool {
     unsafe { pg_sys::ParallelWorkerNumber >= 0 || pg_sys::IsInParallelMode() }
 }
 
-/// Does the work in a transaction of this background worker's own, and answers with its error's message if
-/// it raises one; nothing of it is left then.
-pub fn of_worker<R>(work: impl FnOnce() -> R) -> Result<R, String> {
-    BackgroundWorker::transaction(AssertUnwindSafe(|| tried(work)))
+/// An ERROR that has ended a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub message: String,
+    /// Somebody else held a lock for too long.
+    pub is_locked_out: bool,
+}
+
+/// Does the work in a transaction of this background worker's own, and commits it if that answers true for what
+/// the work did. Where anything raises an ERROR, the commit included, nothing of it is left.
+pub fn of_worker<R>(
+    work: impl FnOnce() -> R,
+    is_kept: impl FnOnce(&R) -> bool,
+) -> Result<R, Failure> {
+    // SAFETY: outside of any transaction, as the worker's own loop is; whichever way out, it is again.
+    unsafe {
+        PgTryBuilder::new(AssertUnwindSafe(|| {
+            pg_sys::SetCurrentStatementStartTimestamp();
+            pg_sys::StartTransactionCommand();
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            let result = work();
+            if is_kept(&result) {
+                pg_sys::PopActiveSnapshot();
+                pg_sys::CommitTransactionCommand();
+            } else {
+                pg_sys::AbortCurrentTransaction();
+            }
+            Ok(result)
+        }))
+        .catch_others(|error| {
+            pg_sys::AbortCurrentTransaction();
+            match error {
+                CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
+                    Err(Failure {
+                        message: report.message().to_owned(),
+                        is_locked_out: report.sql_error_code()
+                            == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+                    })
+                }
+                panic => panic.rethrow(),
+            }
+        })
+        .execute()
+    }
 }
 
 /// Sees that what this process has committed last is on disk.

@@ -1,4 +1,4 @@
-//! A `kill` and a `truncate` that can be made late: a library of its own, which a throw-away server loads with
+//! A `kill` and a `truncate` that can be made late, and a `fork` that can be made to fail: a library of its own, which a throw-away server loads with
 //! LD_PRELOAD.
 //!
 //! `interposer.rs` compiles it and tells what the files in its folder do; no crate contains it. Only what a
@@ -86,6 +86,11 @@ pub struct Time {
 /// What the file `clock` contains.
 type Clock = [i64; 2];
 
+const EAGAIN: c_int = 11;
+
+/// `RTLD_NEXT`: the C library's own, past this one.
+const NEXT: *mut c_void = usize::MAX as *mut c_void;
+
 unsafe extern "C" {
     fn mmap(
         address: *mut c_void,
@@ -95,6 +100,7 @@ unsafe extern "C" {
         file: c_int,
         offset: c_long,
     ) -> *mut c_void;
+    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     fn syscall(number: c_long, ...) -> c_long;
     fn __errno_location() -> *mut c_int;
 }
@@ -199,6 +205,22 @@ pub unsafe extern "C" fn truncate(path: *const c_char, length: c_long) -> c_int 
     }
     // SAFETY: as promised; it sets errno.
     unsafe { syscall(SYS_TRUNCATE, path, length) as c_int }
+}
+
+/// In the place of the C library's.
+#[unsafe(no_mangle)]
+pub extern "C" fn fork() -> c_int {
+    let load = LOAD.get().filter(|load| load.postmaster == process::id());
+    // SAFETY: the C library's own `fork`, which there always is, and this thread's own errno.
+    unsafe {
+        if load.is_some_and(|load| load.folder.join("no-fork").exists()) {
+            *__errno_location() = EAGAIN;
+            return -1;
+        }
+        let real = dlsym(NEXT, c"fork".as_ptr());
+        let real: extern "C" fn() -> c_int = std::mem::transmute(real);
+        real()
+    }
 }
 
 impl Load {

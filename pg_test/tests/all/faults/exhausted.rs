@@ -14,7 +14,7 @@ use crate::world::{World, scenarios};
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![
         world;
-        with_all_worker_slots_in_use_the_call_goes_on_and_later_ones_have_rows,
+        with_all_worker_slots_in_use_the_call_goes_on_and_other_databases_have_rows,
         with_all_connections_in_use_rows_are_written,
         with_the_lock_table_full_the_record_stays,
         with_the_lock_table_full_for_a_while_the_row_comes_after,
@@ -24,15 +24,20 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 
 const CALL: &str = r#"SELECT lockguard.preempt_maintenance('{"relations": ["first"], "preempt": [{"application_name": "victim"}]}')"#;
 
-fn with_all_worker_slots_in_use_the_call_goes_on_and_later_ones_have_rows(world: &World) {
+fn with_all_worker_slots_in_use_the_call_goes_on_and_other_databases_have_rows(world: &World) {
     // One is the logical replication launcher's.
     let stage = Stage::with(world, &[("max_worker_processes", "2")]);
-    let play = stage.play();
+    let (play, other) = (stage.play(), stage.play());
     let admin = play.database.session("admin");
     // The only worker waits for the table, ten seconds at most.
     admin.run("BEGIN; LOCK TABLE lockguard.trail IN ACCESS EXCLUSIVE MODE");
     let caller = play.database.session("caller");
-    for missing in ["not come to it yet", "no background worker slot"] {
+    let elsewhere = other.database.session("caller");
+    for (play, caller, missing) in [
+        (&play, &caller, "not come to it yet"),
+        (&play, &caller, "not come to it yet"),
+        (&other, &elsewhere, "no background worker slot"),
+    ] {
         let (_victim, busy) = play.victim();
         caller.take_notices();
         caller.run(CALL);
@@ -41,11 +46,11 @@ fn with_all_worker_slots_in_use_the_call_goes_on_and_later_ones_have_rows(world:
         assert!(notices.contains(missing), "{notices}");
     }
     admin.run("COMMIT");
-    wait_until("the first row is there", SOON, || {
-        admin.run("SELECT count(*) FROM lockguard.trail").value() == Some("1")
+    wait_until("the rows of the first two are there", SOON, || {
+        admin.run("SELECT count(*) FROM lockguard.trail").value() == Some("2")
     });
-    assert_eq!(play.trail.signals().len(), 2);
-    drop(caller);
+    assert_eq!(play.trail.signals().len(), 3);
+    drop((caller, elsewhere));
     play.is_healthy(false);
 }
 

@@ -4,6 +4,7 @@
 mod caller;
 mod exhausted;
 mod moment;
+mod postmaster;
 mod scene;
 mod victim;
 
@@ -17,8 +18,13 @@ use crate::world::World;
 const SOON: Duration = Duration::from_secs(20);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    [caller::trials, victim::trials, exhausted::trials]
-        .into_iter()
-        .flat_map(|of| of(world))
-        .collect()
+    [
+        caller::trials,
+        victim::trials,
+        exhausted::trials,
+        postmaster::trials,
+    ]
+    .into_iter()
+    .flat_map(|of| of(world))
+    .collect()
 }

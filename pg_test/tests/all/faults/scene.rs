@@ -153,6 +153,11 @@ impl Play<'_> {
         });
     }
 
+    /// How many segments of dynamic shared memory have come since the beginning.
+    pub fn segments_made(&self) -> usize {
+        self.stage.segments().saturating_sub(self.segments)
+    }
+
     /// Sees that the server is as healthy as before, and that each signal has its record. `rows`: each
     /// must have a row, which the loss of a process takes with it.
     #[track_caller]

@@ -93,7 +93,12 @@ pub fn existing(stage: &Stage) -> BTreeMap<String, String> {
     for (file, text) in sources() {
         for (before, kind, grants) in [
             ("pg_notify('", "channel", "PUBLIC: LISTEN, NOTIFY"),
-            ("Handover::begin(c\"", "background worker", "nobody"),
+            ("const WORKER: &CStr = c\"", "background worker", "nobody"),
+            (
+                "const SHARED_MEMORY: &CStr = c\"",
+                "shared memory",
+                "nobody",
+            ),
         ] {
             for (at, _) in text.match_indices(before) {
                 let rest = &text[at + before.len()..];

@@ -16,6 +16,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_worker_does_not_wait_for_ever_for_what_came_of_a_signal,
         a_role_set_for_the_database_is_not_the_worker_s,
         a_worker_ends_when_it_is_told_to,
+        one_worker_serves_all_calls_of_a_database,
+        a_database_is_dropped_renamed_and_copied_right_after_a_call,
         notifications_that_cannot_go_out_cost_no_row,
     ]
 }
@@ -87,6 +89,79 @@ fn a_worker_does_not_wait_for_ever_for_what_came_of_a_signal(world: &World) {
     assert!(call.wait(SOON).is_err());
 }
 
+fn one_worker_serves_all_calls_of_a_database(world: &World) {
+    // One slot is the logical replication launcher's.
+    let cluster = world.start_cluster(&[("max_worker_processes", "2")]);
+    let database = cluster.create_database().unwrap();
+    let admin = table(&database);
+    admin.run("CREATE TABLE u (i int)");
+    // One call goes on and on, and has a row to come.
+    let (_stubborn, _busy) = stubborn(&database);
+    let hanging = database.session("hanging");
+    let hangs = call_in_vain(&hanging);
+    wait_until("the worker is there", SOON, || workers(&database) == 1);
+    // Others have theirs meanwhile.
+    let caller = database.session("caller");
+    for rows in 1..=3 {
+        let session = database.session("other");
+        session.run("BEGIN; SELECT FROM u");
+        caller.take_notices();
+        caller.run(&preempt(
+            r#"{"relations": ["u"], "preempt": [{"application_name": "other"}]}"#,
+        ));
+        let notices = caller.take_notices();
+        assert!(
+            notices.iter().all(|notice| notice.severity != "WARNING"),
+            "{notices:?}"
+        );
+        assert_eq!(
+            trail(&admin).len(),
+            rows,
+            "it is there when the call returns"
+        );
+        assert_eq!(workers(&database), 1);
+    }
+    assert!(!hangs.is_finished());
+    hangs.cancel();
+    assert!(hangs.wait(SOON).is_err());
+    wait_for_rows(&admin, 4);
+    wait_until("the worker has gone", SOON, || workers(&database) == 0);
+}
+
+fn a_database_is_dropped_renamed_and_copied_right_after_a_call(world: &World) {
+    let cluster = world.start_cluster(&[]);
+    let elsewhere = cluster.create_database().unwrap();
+    let elsewhere = elsewhere.session("elsewhere");
+    for change in [
+        "CREATE DATABASE a_copy TEMPLATE $",
+        "ALTER DATABASE $ RENAME TO renamed",
+        "DROP DATABASE $",
+    ] {
+        for fails in [false, true] {
+            let database = cluster.create_database().unwrap();
+            let admin = table(&database);
+            let (session, busy) = victim(&database);
+            match fails {
+                false => _ = admin.run(&preempt(&policy(""))),
+                true => {
+                    let policy = policy(r#", "take_lock": false"#);
+                    admin.error(&format!(
+                        "DO $do$ BEGIN PERFORM lockguard.preempt_maintenance($p${policy}$p$); RAISE 'no more'; END $do$"
+                    ));
+                }
+            }
+            assert!(busy.wait(SOON).is_err());
+            drop((session, admin));
+            let start = Instant::now();
+            elsewhere.run(&change.replace('$', database.name()));
+            println!("{change}: {:?}", start.elapsed());
+            for made in ["a_copy", "renamed"] {
+                elsewhere.run(&format!("DROP DATABASE IF EXISTS {made}"));
+            }
+        }
+    }
+}
+
 fn a_role_set_for_the_database_is_not_the_worker_s(world: &World) {
     for setting in ["role", "session_authorization"] {
         let database = world.database();
@@ -137,6 +212,9 @@ fn notifications_that_cannot_go_out_cost_no_row(world: &World) {
     admin.run(&preempt(&policy("")));
     assert!(busy.wait(SOON).is_err());
     assert_eq!(wait_for_rows(&admin, 1).len(), 1);
+    // Nor does the worker wait for long: it would hold up DROP DATABASE.
+    wait_until("the worker has gone", SOON, || workers(&database) == 0);
+    assert!(!stuck.is_finished());
     stuck.cancel();
     let _ = stuck.wait(SOON);
 }
