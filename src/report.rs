@@ -189,6 +189,13 @@ pub fn too_many(allowed: usize) -> String {
     format!("policy preempts it, but max_victims allows {allowed}")
 }
 
+/// Why somebody whom policy preempts is not signalled: policy requires a row of the trail.
+pub fn untold(why: &str) -> String {
+    format!(
+        "policy preempts it, but not without a row of the trail, and none can be written: {why}"
+    )
+}
+
 /// A number of things: `1 victim`, `2 victims`.
 pub fn count(number: usize, thing: &str) -> String {
     match number {

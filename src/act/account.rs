@@ -117,6 +117,14 @@ impl Watch {
                 (Outcome::InTheWay, report::too_many(allowed))
             }
             (None, None)
+                if matches!(track.stance, Stance::Preempt(Means::Signal(_)))
+                    && self.untold.is_some()
+                    && !self.does_anybody_stay() =>
+            {
+                let why = self.untold.as_ref().map_or("", |untold| &untold.why);
+                (Outcome::InTheWay, report::untold(why))
+            }
+            (None, None)
                 if matches!(
                     track.stance,
                     Stance::Preempt(Means::Signal(Act::Cancel | Act::Terminate))
@@ -286,6 +294,11 @@ impl Watch {
                  roles of these sessions, or have a role that may signal them drop the policy and store it anew. What \
                  this role does not own it is not lent for."
             );
+        }
+        if let Some(untold) = &self.untold
+            && !self.does_anybody_stay()
+        {
+            return untold.next.into();
         }
         let advice = if has(Stance::NotPermitted) {
             "Call it as a member of the roles of these sessions, or of pg_signal_backend. Sessions of superusers, and \

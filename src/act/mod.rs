@@ -2,6 +2,7 @@
 
 mod account;
 mod age;
+mod assured;
 mod bounds;
 mod capacity;
 mod deadlock;
@@ -40,6 +41,7 @@ use crate::rules::Rules;
 use crate::session::{Identity, Process};
 use crate::stored::Stored;
 use crate::survey::{self, Sighting};
+use assured::Assured;
 use bounds::Bound;
 use late::is_too_late;
 use progress::{Finish, Progress};
@@ -234,6 +236,8 @@ enum End {
         needed: usize,
         allowed: usize,
     },
+    /// Policy requires rows of the trail, and none can be written.
+    NoTrail,
     /// The session that was helped waits no longer, while these still stand in its way.
     GivenUp(Vec<InWay>),
 }
@@ -302,6 +306,15 @@ impl Call<'_> {
                     if self.takes { "take" } else { "clear the way to" },
                     self.aim,
                     report::in_words(self.policy.timeout)
+                ),
+                detail: self.watch.remaining(helps),
+                hint: self.watch.advice(),
+            }),
+            (End::NoTrail, OnTimeout::Error) => Err(Error::NotFree {
+                message: format!(
+                    "could not {} {}: policy requires rows of the trail, and none can be written",
+                    if self.takes { "take" } else { "clear the way to" },
+                    self.aim,
                 ),
                 detail: self.watch.remaining(helps),
                 hint: self.watch.advice(),
@@ -392,11 +405,16 @@ impl Call<'_> {
             let victims = victims
                 .into_iter()
                 .filter_map(|victim| Some((victim, *acts.get(&victim.session.identity)?)));
-            let victims = victims.collect();
+            let victims: Vec<_> = victims.collect();
+            let assured = self.assured(&victims, left);
+            if let Assured::No(end) = assured {
+                return Ok(end);
+            }
             if self.read_bounds()? {
                 return Ok(None);
             }
             let has_sent = self.signal(victims)?;
+            drop(assured);
             if !has_sent {
                 // All of them were just letting go.
                 wait::sleep(SOON);

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How much longer than `deadlock_timeout` an autovacuum worker has to answer the server's cancel.
 const YIELDING: Duration = Duration::from_millis(500);
 
+/// Why somebody is not signalled whose record could not be handed over, where policy requires it.
+const NO_ROW: &str = "Policy requires a row of the trail, and none can be written";
+
 impl Call<'_> {
     /// Signals those who still stand in the way as they were judged, and tells whether it did with
     /// any: one right after the other, so that the first is not back when the last one goes.
@@ -79,6 +82,12 @@ impl Call<'_> {
                 write_down(victim, act);
                 let one = self.trail.begin(&[(victim, act)], label, stored, &target);
                 for record in one {
+                    if self.policy.require_trail && !self.trail.has(record) {
+                        let pid = victim.session.identity.pid().unwrap_or_default();
+                        audit::not_signalled(pid, NO_ROW);
+                        self.trail.came(record, Came::NotSent, None);
+                        continue;
+                    }
                     has_sent |= self.have_yield(victim.session.identity, record);
                 }
             }
@@ -108,6 +117,9 @@ impl Call<'_> {
         }
         if !self.goes_on_as_judged(victim) {
             return Some("It had ended, or had gone on to another statement");
+        }
+        if self.policy.require_trail && !self.trail.has(record) {
+            return Some(NO_ROW);
         }
         self.trail.goes_out(record);
         let (principals, warrant) = (&self.principals, self.warrant(victim));

@@ -4,7 +4,7 @@
 use super::age::Ages;
 use super::bounds::By;
 use super::track::{Signalled, Track};
-use crate::audit::{Came, Record};
+use crate::audit::{Came, Record, Untold};
 use crate::decide::{
     Act, BETWEEN, Decision, Hold, Means, Sent, Stance, Standing, are_kin, is_long,
 };
@@ -30,6 +30,8 @@ pub struct Watch {
     pub(super) lender: Option<String>,
     /// `max_victims`, once more than it allows would have to be signalled.
     pub(super) refused_by: Option<usize>,
+    /// Why no row of the trail can be written, where policy requires one.
+    pub(super) untold: Option<Untold>,
     /// The moment of the last look, on both clocks.
     pub(super) now: Option<(Instant, Timestamp)>,
     /// That of the first.

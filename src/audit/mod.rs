@@ -2,11 +2,13 @@
 //! server's log goes before each, here; a row in the extension's table follows ([`trail`]), by a
 //! background worker ([`writer`]).
 
+mod assurance;
 mod entry;
 mod settle;
 mod trail;
 mod writer;
 
+pub use assurance::{Assurance, Untold, assure};
 pub use entry::Came;
 pub use settle::settle;
 pub use trail::{Record, Trail};

@@ -33,6 +33,7 @@ pub(super) fn policy() -> Policy {
         max_victims: None,
         dry_run: false,
         on_timeout: OnTimeout::Error,
+        require_trail: false,
         label: None,
         snapshots: false,
     }

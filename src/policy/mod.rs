@@ -53,6 +53,8 @@ pub struct Policy {
     /// Say what would be done; signal nothing.
     pub dry_run: bool,
     pub on_timeout: OnTimeout,
+    /// Where no row of the trail can be written, no signal is sent.
+    pub require_trail: bool,
     /// A deployment's or migration's name, for the trail.
     pub label: Option<String>,
     /// Of a stored policy: the loan reaches who is in the way by a snapshot alone, on nobody's relation.

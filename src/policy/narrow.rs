@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// What a call says beside the stored policy's name: its target, and what makes it do less.
-const MAY_SET: [&str; 12] = [
+const MAY_SET: [&str; 13] = [
     "relations",
     "statement",
     "pid",
@@ -23,6 +23,7 @@ const MAY_SET: [&str; 12] = [
     "max_victims",
     "spare",
     "dry_run",
+    "require_trail",
 ];
 
 /// The name of the stored policy that a document starts from, if it does.
@@ -52,7 +53,7 @@ pub(super) fn narrow(
             .problem("this is for the stored policy to say")
             .hint(
                 "A call through a stored policy may set the target, lower timeout, grace, max_stall and max_victims, \
-                 add to spare, turn dry_run on, and give a label where the policy has none.",
+                 add to spare, turn dry_run and require_trail on, and give a label where the policy has none.",
             )
             .too_wide());
     }
@@ -78,13 +79,17 @@ pub(super) fn narrow(
                 .too_wide());
         }
     };
-    if let Some(node) = object
-        .get("dry_run")
-        .filter(|_| stored.dry_run && !given.dry_run)
-    {
-        return Err(node
-            .problem("dry_run may only be turned on, and the stored policy has it on")
-            .too_wide());
+    for (key, given, stored) in [
+        ("dry_run", given.dry_run, stored.dry_run),
+        ("require_trail", given.require_trail, stored.require_trail),
+    ] {
+        if let Some(node) = object.get(key).filter(|_| stored && !given) {
+            return Err(node
+                .problem(format!(
+                    "{key} may only be turned on, and the stored policy has it on"
+                ))
+                .too_wide());
+        }
     }
     let label = match (object.get("label"), &stored.label) {
         (Some(node), Some(label)) if given.label.as_ref() != Some(label) => {
@@ -108,6 +113,7 @@ pub(super) fn narrow(
         max_stall: lower("max_stall", given.max_stall, stored.max_stall)?,
         max_victims,
         dry_run: stored.dry_run || given.dry_run,
+        require_trail: stored.require_trail || given.require_trail,
         label,
         ..stored.clone()
     })

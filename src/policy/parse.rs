@@ -35,7 +35,7 @@ pub(super) const STORED: &str = "policy";
 /// How far a stored policy's loan reaches.
 const SNAPSHOTS: &str = "snapshots";
 
-const STANDING_KEYS: [&str; 12] = [
+const STANDING_KEYS: [&str; 13] = [
     "preempt",
     "spare",
     "signal",
@@ -46,6 +46,7 @@ const STANDING_KEYS: [&str; 12] = [
     "max_stall",
     "max_victims",
     "on_timeout",
+    "require_trail",
     "label",
     SNAPSHOTS,
 ];
@@ -246,6 +247,10 @@ fn policy(
             .map(|n| n.word(&[("error", OnTimeout::Error), ("report", OnTimeout::Report)]))
             .transpose()?
             .unwrap_or(OnTimeout::Error),
+        require_trail: get("require_trail")
+            .map(|n| n.boolean())
+            .transpose()?
+            .unwrap_or(false),
         label: get("label").map(|n| label(&n)).transpose()?,
         snapshots: get(SNAPSHOTS)
             .map(|n| n.boolean())

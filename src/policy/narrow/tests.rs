@@ -45,7 +45,8 @@ fn what_a_call_leaves_out_is_as_stored() {
     let stored = stored(json!({
         "preempt": ["copy_out"], "spare": ["vacuum"], "signal": "cancel", "grace": "7ms",
         "timeout": "70ms", "finish_within": "9ms", "take_lock": false, "max_stall": "11ms",
-        "max_victims": 3, "dry_run": true, "on_timeout": "report", "label": "night",
+        "max_victims": 3, "dry_run": true, "on_timeout": "report", "require_trail": true,
+        "label": "night",
     }));
     let policy = call(&stored, json!({})).unwrap();
     assert_eq!(format!("{policy:?}"), format!("{stored:?}"));
@@ -94,14 +95,14 @@ fn more_is_spared_and_nothing_less() {
 }
 
 #[test]
-fn dry_run_is_only_turned_on() {
-    let dry = stored(json!({"dry_run": true}));
-    assert_eq!(too_wide_at(&dry, json!({"dry_run": false})), "$.dry_run");
-    assert!(
-        call(&stored(json!({})), json!({"dry_run": true}))
-            .unwrap()
-            .dry_run
-    );
+fn dry_run_and_require_trail_are_only_turned_on() {
+    for key in ["dry_run", "require_trail"] {
+        let on = stored(json!({key: true}));
+        assert_eq!(too_wide_at(&on, json!({key: false})), format!("$.{key}"));
+    }
+    let given = json!({"dry_run": true, "require_trail": true});
+    let policy = call(&stored(json!({})), given).unwrap();
+    assert!(policy.dry_run && policy.require_trail);
 }
 
 #[test]

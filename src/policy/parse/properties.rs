@@ -274,6 +274,10 @@ fn reads_back(
         map.get("take_lock") == Some(&json!(policy.take_lock)),
     )?;
     is(
+        "require_trail",
+        map.get("require_trail") == Some(&json!(policy.require_trail)),
+    )?;
+    is(
         "dry_run",
         map.get("dry_run") == Some(&json!(policy.dry_run)),
     )?;

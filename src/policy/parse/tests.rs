@@ -60,6 +60,7 @@ fn the_shortest_policy_has_the_documented_defaults() {
     assert_eq!(policy.timeout, Duration::from_secs(30));
     assert_eq!(policy.finish_within, Duration::from_secs(5));
     assert!(policy.take_lock);
+    assert!(!policy.require_trail);
     assert_eq!(policy.max_stall, Duration::from_millis(100));
     assert_eq!(policy.max_victims, None);
     assert!(!policy.dry_run);
@@ -72,7 +73,7 @@ fn everything_can_be_given() {
         "relations": "all", "mode": "share row exclusive", "preempt": ["copy_out", {"query": "COPY *"}],
         "spare": [{"application_name": "nightly*", "older_than": "10 min"}], "signal": "cancel",
         "grace": "0s", "timeout": "500ms", "max_victims": 3, "dry_run": true, "on_timeout": "report",
-        "finish_within": "0s", "take_lock": false, "max_stall": "999ms"
+        "finish_within": "0s", "take_lock": false, "require_trail": true, "max_stall": "999ms"
     }))
     .unwrap();
     let mode = LockMode::ShareRowExclusive;
@@ -84,6 +85,7 @@ fn everything_can_be_given() {
     assert_eq!(policy.timeout, Duration::from_millis(500));
     assert_eq!(policy.finish_within, Duration::ZERO);
     assert!(!policy.take_lock);
+    assert!(policy.require_trail);
     assert_eq!(policy.max_stall, Duration::from_millis(999));
     assert_eq!(policy.max_victims, Some(3));
     assert!(policy.dry_run);
@@ -156,6 +158,11 @@ fn refusals_name_the_place_and_the_nearest_word() {
         (
             json!({"relations": ["a"], "max_stall": "0ms"}),
             "$.max_stall",
+            None,
+        ),
+        (
+            json!({"relations": ["a"], "require_trail": "yes"}),
+            "$.require_trail",
             None,
         ),
         (

@@ -3,6 +3,7 @@
 mod missing;
 mod owed;
 mod readers;
+mod required;
 mod rows;
 mod stall;
 mod worker;
@@ -24,6 +25,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         rows::trials,
         missing::trials,
         readers::trials,
+        required::trials,
         owed::trials,
         worker::trials,
         stall::trials,

@@ -60,7 +60,7 @@ fn broken(
     let value = match key {
         "signal" => wrong_word(rng, &["cancel", "terminate", "escalate"]),
         "on_timeout" => wrong_word(rng, &["error", "report"]),
-        "take_lock" | "dry_run" => match rng.bool() {
+        "take_lock" | "dry_run" | "require_trail" => match rng.bool() {
             true => json!("true"),
             false => other_than(rng, Value::is_boolean),
         },

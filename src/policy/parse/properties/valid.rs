@@ -5,7 +5,7 @@ use super::*;
 /// Makes a valid value of a key, and has the request mean it.
 pub(super) type Give = fn(&mut Rng, &mut Request, Duration) -> Value;
 
-pub(super) const KEYS: [(&str, Give); 13] = [
+pub(super) const KEYS: [(&str, Give); 14] = [
     // What is stored under that name is another matter.
     (STORED, |rng, _, _| json!(word(rng))),
     ("label", |rng, request, _| {
@@ -48,6 +48,9 @@ pub(super) const KEYS: [(&str, Give); 13] = [
     }),
     ("take_lock", |rng, request, _| {
         flag(rng, &mut request.policy.take_lock)
+    }),
+    ("require_trail", |rng, request, _| {
+        flag(rng, &mut request.policy.require_trail)
     }),
     ("dry_run", |rng, request, _| {
         flag(rng, &mut request.policy.dry_run)
