@@ -119,7 +119,7 @@ impl Handover {
 
     /// Adds a word, and how long it took.
     pub fn tell(&self, index: u32, what: u32, time: Option<Duration>) {
-        self.segment.view.tell(index, what, time);
+        self.segment.view.set_slot(index, what, time);
     }
 
     /// Says that nothing more will come, so that the worker can go on at once.

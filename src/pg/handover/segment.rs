@@ -98,7 +98,7 @@ impl View {
         })
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(super) fn written_text(&self) -> String {
         let header = self.header();
         // SAFETY: within the segment: the text follows the slots, and was written before the segment was
         // put into the queue.
@@ -123,12 +123,12 @@ impl View {
         View::wake(&self.header().worker);
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn has_said_over(&self) -> bool {
         self.header().is_over.load(Ordering::Acquire) != 0
     }
 
     /// Says what the caller knows of one part.
-    pub(super) fn tell(&self, index: u32, what: u32, time: Option<Duration>) {
+    pub(super) fn set_slot(&self, index: u32, what: u32, time: Option<Duration>) {
         if let Some(slot) = self.slot(index) {
             let time = time.and_then(|time| u64::try_from(time.as_micros()).ok());
             slot.time.store(time.unwrap_or(NO_TIME), Ordering::Relaxed);

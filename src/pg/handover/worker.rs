@@ -137,12 +137,12 @@ impl Received {
     }
 
     pub fn text(&self) -> String {
-        self.view().text()
+        self.view().written_text()
     }
 
     /// Whether the caller says nothing more, or is gone.
     pub fn is_over(&self) -> bool {
-        self.view().is_over()
+        self.view().has_said_over()
     }
 
     /// What the caller has said of one part.
