@@ -21,12 +21,18 @@ pub(super) enum Assured {
 }
 
 impl Call<'_> {
+    /// Whether the call's policy, or one that bounds it, wants a row for each signal.
+    pub(super) fn requires_trail(&self) -> bool {
+        let mut bounds = self.bounds.iter().flatten();
+        self.policy.require_trail || bounds.any(|bound| bound.policy.require_trail)
+    }
+
     /// Waits, for `left` at most, until a row can be written for each of these, if policy requires that.
     ///
     /// # Errors
     /// Whatever interrupts a wait.
     pub(super) fn assured(&mut self, victims: &[(&Sighting, Act)], left: Duration) -> Assured {
-        if !self.policy.require_trail {
+        if !self.requires_trail() {
             return Assured::Yes(None);
         }
         self.shown

@@ -82,7 +82,7 @@ impl Call<'_> {
                 write_down(victim, act);
                 let one = self.trail.begin(&[(victim, act)], label, stored, &target);
                 for record in one {
-                    if self.policy.require_trail && !self.trail.has(record) {
+                    if self.requires_trail() && !self.trail.has(record) {
                         let pid = victim.session.identity.pid().unwrap_or_default();
                         audit::not_signalled(pid, NO_ROW);
                         self.trail.came(record, Came::NotSent, None);
@@ -118,7 +118,7 @@ impl Call<'_> {
         if !self.goes_on_as_judged(victim) {
             return Some("It had ended, or had gone on to another statement");
         }
-        if self.policy.require_trail && !self.trail.has(record) {
+        if self.requires_trail() && !self.trail.has(record) {
             return Some(NO_ROW);
         }
         self.trail.goes_out(record);
