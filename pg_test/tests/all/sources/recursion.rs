@@ -24,10 +24,12 @@ const OF_A_TEXT: [&str; 2] = ["pg/parser/", "needs/plan/mod.rs: Plan::statement"
 
 /// What looks like a call of one's own function, and is one of another type's that is named alike: who calls,
 /// and what.
-const OF_ANOTHER_TYPE: [(&str, &str); 12] = [
+const OF_ANOTHER_TYPE: &[(&str, &str)] = &[
     ("act/account.rs: Watch::chain", "chain"),
     ("act/mod.rs: Call::run", "run"),
     ("act/reread.rs: Aim::read_needs", "is_unchanged"),
+    ("act/wanted.rs: Call::is_still_lent", "is_still_lent"),
+    ("act/watch.rs: Watch::look", "look"),
     ("act/target.rs: Aim::way", "way"),
     ("act/target.rs: Aim::remark", "remark"),
     ("act/target.rs: Aim::is_empty", "is_empty"),
@@ -42,7 +44,7 @@ const OF_ANOTHER_TYPE: [(&str, &str); 12] = [
 fn only_what_follows_a_text_calls_itself_and_checks_the_stack(_: &World) {
     let (functions, mut calls) = graph(&files());
     assert!(functions.len() > 500, "{} functions", functions.len());
-    let mut needless: HashSet<_> = OF_ANOTHER_TYPE.into_iter().collect();
+    let mut needless: HashSet<_> = OF_ANOTHER_TYPE.iter().collect();
     for (caller, called) in calls.iter_mut().enumerate() {
         let name = functions[caller].shown();
         called.retain(|i| {
