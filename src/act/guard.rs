@@ -61,18 +61,18 @@ pub fn before(
 ) -> Result<(), Error> {
     let Ddl { tag, statement } = ddl;
     let stored = standing.stored.as_ref();
-    let is_lent = stored.is_some();
+    let lent_to = stored.map(|_| principals.clone());
     let read = || {
         if !may_be_run(&statement) {
             // The server will say so, and nobody is to be preempted for that.
             return Ok(None);
         }
-        let statement = statement.clone();
+        let (statement, lent_to) = (statement.clone(), lent_to.clone());
         let plan = move || {
             let mut planned = needs::statement(&statement);
-            if is_lent {
+            if let Some(principals) = &lent_to {
                 // What others own, such as a table that a foreign key references, is left to the statement.
-                planned.retain(|planned| planned.relation.is_none_or(is_own));
+                planned.retain(|planned| planned.relation.is_none_or(|r| is_own(r, principals)));
             }
             planned
         };

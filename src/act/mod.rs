@@ -148,7 +148,7 @@ fn carry_out_watched(
     let wanted = is_lockable && keeps_locks;
     let takes = clock.read(|| {
         if stored.is_some() {
-            aim.must_be_owned()?;
+            aim.must_be_owned(&principals)?;
         }
         if wanted {
             aim.may_be_taken()?;
@@ -459,7 +459,7 @@ impl Call<'_> {
     /// that is helped is only known once it waits.
     fn may_be_helped(&self) -> Result<(), Error> {
         match self.stored {
-            Some(_) => self.aim.must_be_owned(),
+            Some(_) => self.aim.must_be_owned(&self.principals),
             None => Ok(()),
         }
     }

@@ -88,7 +88,7 @@ impl Call<'_> {
         match self.stored {
             Some(stored) => {
                 stored.is_still_lent()?;
-                self.aim.must_be_owned()
+                self.aim.must_be_owned(&self.principals)
             }
             None => Ok(()),
         }

@@ -187,6 +187,20 @@ pub(super) unsafe fn is_owner_of_schema(schema: pg_sys::Oid, role: pg_sys::Oid) 
     }
 }
 
+/// Whether a role may become another by SET ROLE.
+///
+/// # Safety
+/// As for any function of the server.
+pub(super) unsafe fn may_set_role(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::is_member_of_role(member, role);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::member_can_set_role(member, role);
+    }
+}
+
 /// Whether a role may execute a function.
 ///
 /// # Safety

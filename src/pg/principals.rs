@@ -64,6 +64,11 @@ impl Principals {
         &self.own
     }
 
+    /// Whether all of them may do with what a role owns as that does.
+    pub fn act_for(&self, owner: u32) -> bool {
+        self.own.iter().all(|who| roles::acts_for(*who, owner))
+    }
+
     /// What may be done with a session. `usesysid`: its role in `pg_stat_activity`; `role`: that which signalling
     /// it goes by, none for a process of the server itself.
     pub fn rights(

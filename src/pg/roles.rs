@@ -106,6 +106,16 @@ pub fn owns(relation: RelationId) -> bool {
     unsafe { compat::is_owner(pg_sys::Oid::from_u32(relation), pg_sys::GetUserId()) }
 }
 
+/// Whether a role may do as its owner does with what that owns: it has all rights of it or, if it is not the current
+/// role, can take them by SET ROLE.
+pub fn acts_for(who: u32, owner: u32) -> bool {
+    // SAFETY: a catalog look-up.
+    let may_become = || unsafe {
+        compat::may_set_role(pg_sys::Oid::from_u32(who), pg_sys::Oid::from_u32(owner))
+    };
+    has_rights_of(who, owner) || who != current_id() && may_become()
+}
+
 /// Whether the current role may drop a relation: it owns it, or its schema.
 pub fn may_drop(relation: RelationId) -> bool {
     let schema = super::catalog::relation(relation).map(|facts| facts.schema);

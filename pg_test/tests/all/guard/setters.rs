@@ -188,12 +188,19 @@ fn a_stored_policy_is_used_only_where_the_setter_may_use_it(world: &World) {
     assert!(error.hint().unwrap().contains(&stage.attacker), "{error:?}");
     trail.has_no_victim();
     assert!(victim.goes_on());
-    // Once it is lent to who has set it, it is used.
+    // Once it is lent to who has set it, it is used for what that role owns, and for nothing else.
+    let role = &stage.attacker;
     stage.admin.run(&format!(
-        "SELECT lockguard.lend_policy('p', '{}'); ALTER TABLE t ALTER i DROP NOT NULL",
-        stage.attacker
+        "SELECT lockguard.lend_policy('p', '{role}'); SET lock_timeout = '200ms'"
     ));
-    assert_eq!(trail.victims(), [victim.pid()]);
+    let error = stage.admin.error("ALTER TABLE t ALTER i DROP NOT NULL");
+    assert_eq!(error.code().code(), "55P03");
+    trail.has_no_victim();
+    assert!(victim.goes_on());
+    stage.mallory.run("CREATE TABLE evil.own (i int)");
+    let other = Holder::busy(&stage.database, "victim", "SELECT FROM evil.own");
+    stage.admin.run("ALTER TABLE evil.own ALTER i SET NOT NULL");
+    assert_eq!(trail.victims(), [other.pid()]);
 }
 
 /// Becoming a superuser does not make it theirs.

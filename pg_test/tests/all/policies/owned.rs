@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libtest_mimic::Trial;
 
-use super::{POLICY, SOON, Stage, preempt};
+use super::{POLICY, SOON, Stage, code, preempt};
 use crate::world::{World, scenarios};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -16,6 +16,8 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         all_needs_all,
         a_waiting_session_is_helped_on_what_is_owned,
         a_member_of_the_owner_may,
+        what_a_definer_owns_is_no_target_of_its_callers,
+        who_becomes_the_owner_by_set_role_may,
     ]
 }
 
@@ -134,5 +136,46 @@ fn a_member_of_the_owner_may(world: &World) {
         .run(&format!("SELECT lockguard.lend_policy('p', '{member}')"));
     let (_victim, busy) = stage.victim("t");
     session.run(&preempt(r#"{"relations": ["t"], "policy": "p"}"#));
+    assert!(busy.wait(SOON).is_err());
+}
+
+/// Whoever lends a role a policy for its own tables has not lent it other people's, which a function of theirs works on.
+fn what_a_definer_owns_is_no_target_of_its_callers(world: &World) {
+    let stage = Stage::with_loan(world);
+    let call = preempt(r#"{"relations": ["public.others"], "policy": "p"}"#);
+    stage.admin.run(&format!(
+        "CREATE FUNCTION helper() RETURNS void LANGUAGE sql SECURITY DEFINER SET lock_timeout = '300ms' \
+         AS 'ALTER TABLE public.others ALTER i SET NOT NULL'; \
+         CREATE FUNCTION caller() RETURNS void LANGUAGE sql SECURITY DEFINER AS $f$ {call} $f$"
+    ));
+    let (_victim, busy) = stage.victim("others");
+    stage.session.run("SET lockguard.policy = 'p'");
+    assert_eq!(code(&stage.session, "SELECT helper()"), "55P03");
+    let error = stage.session.error("SELECT caller()");
+    assert_eq!(error.code().code(), "42501");
+    assert!(error.message().contains("must be owner"), "{error}");
+    assert!(!busy.is_finished());
+    // By the definer itself it goes.
+    stage.admin.run("SELECT caller()");
+    assert!(busy.wait(SOON).is_err());
+}
+
+/// A role that does not inherit its owner's rights must become that to run DDL, and has set the policy before.
+fn who_becomes_the_owner_by_set_role_may(world: &World) {
+    let stage = Stage::with_loan(world);
+    let owner = &stage.deployer;
+    let (member, session) = stage.role("member", &format!("NOINHERIT IN ROLE {owner}"));
+    stage
+        .admin
+        .run(&format!("SELECT lockguard.lend_policy('p', '{member}')"));
+    let (_victim, busy) = stage.victim("t");
+    session.run("SET lockguard.policy = 'p'");
+    assert_eq!(
+        code(&session, &preempt(r#"{"relations": ["t"], "policy": "p"}"#)),
+        "42501"
+    );
+    session.run(&format!(
+        "SET ROLE {owner}; ALTER TABLE t ALTER i SET NOT NULL"
+    ));
     assert!(busy.wait(SOON).is_err());
 }
