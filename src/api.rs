@@ -8,7 +8,8 @@ use crate::needs::{self, Effect};
 use crate::patience::Clock;
 use crate::pg::datum::{self, Document, Name, Text, Verbatim};
 use crate::pg::principals::Principals;
-use crate::pg::{activity, event, extension, interval, locks, reserve, transaction, wait};
+use crate::pg::reserve::{self, InCall};
+use crate::pg::{activity, event, extension, interval, locks, transaction, wait};
 use crate::policy::{self, MOST_RELATIONS};
 use crate::report::{self, Row};
 use crate::rules::Rules;
@@ -42,6 +43,18 @@ fn must_be_alone(function: &'static str) {
         true => Err(Error::Parallel(function)),
         false => Ok(()),
     });
+}
+
+/// What each function begins with, and keeps for as long as it goes on.
+///
+/// # Errors
+/// 25000 in a parallel worker, 0A000 on a server of another build, 53200 without any memory.
+fn begin(function: &'static str) -> InCall {
+    must_be_alone(function);
+    or_raise(check_server());
+    let in_call = reserve::begin();
+    act::told::that_nothing_obeys();
+    in_call
 }
 
 /// `lockguard.blockers_of(relations regclass[], mode text)`
@@ -79,10 +92,7 @@ fn blockers_of(
         name!(query, Option<Text>),
     ),
 > {
-    must_be_alone("blockers_of");
-    or_raise(check_server());
-    let _in_call = reserve::begin();
-    act::told::that_nothing_obeys();
+    let _in_call = begin("blockers_of");
     // A session may stand in the way of thousands of relations.
     let mut blocked_by: HashMap<i32, Vec<i32>> = HashMap::new();
     let mode = given(mode, "mode");
@@ -181,9 +191,7 @@ fn locks_of(
         name!(reason, Text),
     ),
 > {
-    must_be_alone("locks_of");
-    let _in_call = reserve::begin();
-    act::told::that_nothing_obeys();
+    let _in_call = begin("locks_of");
     let text = statement.ok_or(Error::Null("statement"));
     let text = text.and_then(|text| not_too_long(datum::text(&text)));
     let planned = needs::script(&or_raise(text));
@@ -242,8 +250,7 @@ fn preempt_maintenance(
         name!(query, Option<Text>),
     ),
 > {
-    must_be_alone("preempt_maintenance");
-    act::told::that_nothing_obeys();
+    let _in_call = begin("preempt_maintenance");
     let rows = or_raise(preempt(policy, call)).into_iter().map(|row| {
         (
             row.relation.map(pg_sys::Oid::from_u32),
@@ -261,8 +268,6 @@ fn preempt_maintenance(
 }
 
 fn preempt(policy: Option<AnyElement>, call: pg_sys::FunctionCallInfo) -> Result<Vec<Row>, Error> {
-    check_server()?;
-    let _in_call = reserve::begin();
     let clock = Clock::start(policy::DEFAULT_TIMEOUT);
     let given = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
     let as_given = |key: &str| given.strings(key);
@@ -331,9 +336,7 @@ fn given(argument: Option<AnyElement>, name: &'static str) -> Result<ServerText,
 /// `lockguard.store_policy(name text, policy jsonb, comment text)`
 #[pg_extern(sql = false)]
 fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: Option<AnyElement>) {
-    must_be_alone("store_policy");
-    let _in_call = reserve::begin();
-    act::told::that_nothing_obeys();
+    let _in_call = begin("store_policy");
     or_raise(given(name, "name").and_then(|name| {
         let document = Document::of_argument(&policy.ok_or(Error::Null("policy"))?);
         stored::store(&name, document, comment.map(|c| datum::text(&c)))
@@ -343,16 +346,14 @@ fn store_policy(name: Option<AnyElement>, policy: Option<AnyElement>, comment: O
 /// `lockguard.drop_policy(name text)`
 #[pg_extern(sql = false)]
 fn drop_policy(name: Option<AnyElement>) {
-    must_be_alone("drop_policy");
-    act::told::that_nothing_obeys();
+    let _in_call = begin("drop_policy");
     or_raise(given(name, "name").and_then(|name| stored::drop(&name)));
 }
 
 /// `lockguard.lend_policy(name text, role name)`
 #[pg_extern(sql = false)]
 fn lend_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
-    must_be_alone("lend_policy");
-    act::told::that_nothing_obeys();
+    let _in_call = begin("lend_policy");
     or_raise(given(name, "name").and_then(|name| {
         let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
         stored::lend(&name, &role)
@@ -362,8 +363,7 @@ fn lend_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
 /// `lockguard.revoke_policy(name text, role name)`
 #[pg_extern(sql = false)]
 fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
-    must_be_alone("revoke_policy");
-    act::told::that_nothing_obeys();
+    let _in_call = begin("revoke_policy");
     or_raise(given(name, "name").and_then(|name| {
         let role = role.as_ref().map(datum::name).ok_or(Error::Null("role"))?;
         stored::revoke(&name, &role)
@@ -373,8 +373,7 @@ fn revoke_policy(name: Option<AnyElement>, role: Option<AnyElement>) {
 /// `lockguard.set_ceiling(name text)`
 #[pg_extern(sql = false)]
 fn set_ceiling(name: Option<AnyElement>) {
-    must_be_alone("set_ceiling");
-    act::told::that_nothing_obeys();
+    let _in_call = begin("set_ceiling");
     let name = name.map(|name| datum::text(&name));
     or_raise(stored::set_ceiling(name.as_ref()));
 }
@@ -382,8 +381,7 @@ fn set_ceiling(name: Option<AnyElement>) {
 /// `lockguard.settle(id bigint)`
 #[pg_extern(sql = false)]
 fn settle(id: Option<i64>) {
-    must_be_alone("settle");
-    act::told::that_nothing_obeys();
+    let _in_call = begin("settle");
     or_raise(id.ok_or(Error::Null("id")).and_then(audit::settle));
 }
 

@@ -5,7 +5,7 @@ use super::entry::{Came, Entry};
 use crate::lock::LockMode;
 use crate::pg::datum::{self, Text};
 use crate::pg::handover::{Received, Word, Worker};
-use crate::pg::{activity, message, raised, settings, take, transaction};
+use crate::pg::{activity, message, raised, reserve, settings, take, transaction};
 use crate::session::Timestamp;
 use crate::tables;
 use pgrx::datum::DatumWithOid;
@@ -81,6 +81,7 @@ struct News {
 /// All that the worker does. No call keeps those of others waiting: whatever is locked, full or not yet known is
 /// tried again in the next round.
 pub fn write(mut worker: Worker) {
+    reserve::set_aside();
     for (name, value) in SETTINGS {
         settings::set_for_process(name, value);
     }

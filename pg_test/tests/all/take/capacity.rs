@@ -98,7 +98,9 @@ fn what_does_not_fit_is_refused_before_anybody_is_signalled(world: &World) {
     // The same without taking it, and with what fits.
     stage.migration.run("BEGIN");
     let rows = stage.migration.run(&call("t p", r#", "take_lock": false"#));
-    assert_eq!(rows.only().text("verdict"), "cancelled");
+    // One that is busy writing to its client may not hear the cancel.
+    let verdict = rows.only().text("verdict");
+    assert!(["cancelled", "terminated"].contains(&verdict), "{verdict}");
     stage.migration.run(&call("t p7", ""));
     stage.holds(STRONGEST, "t p7");
     stage.migration.run("COMMIT");
