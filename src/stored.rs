@@ -30,21 +30,25 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Sees that it is still there, still the same role's, and still lent.
+    /// Sees that it is still there, still the same and the same role's, and still lent.
     ///
     /// # Errors
     /// As for [`for_use`].
     pub fn is_still_lent(&self) -> Result<(), Error> {
         let now = for_use(&self.name, &self.users)?;
-        match now.owner == self.owner {
-            true => Ok(()),
-            false => Err(Error::NotAllowed {
+        let refused = |what: &str| {
+            Err(Error::NotAllowed {
                 message: format!(
-                    "stored policy {} was stored anew by another role meanwhile",
+                    "stored policy {} was stored anew {what} meanwhile",
                     quoted(&self.name.for_people())
                 ),
                 hint: "Call again.".into(),
-            }),
+            })
+        };
+        match () {
+            () if now.owner != self.owner => refused("by another role"),
+            () if now.policy != self.policy => refused("with other contents"),
+            () => Ok(()),
         }
     }
 }

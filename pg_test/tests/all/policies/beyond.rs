@@ -21,6 +21,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         a_policy_may_lend_snapshots_and_a_call_may_not_take_them,
         whoever_holds_a_child_that_others_own_is_left_alone,
         a_loan_that_ends_while_the_call_waits_has_ended,
+        a_policy_that_is_narrowed_while_the_call_waits_is_narrower,
         a_snapshot_from_before_the_revocation_does_not_bring_it_back,
         default_privileges_give_nobody_the_extension_s_tables,
         triggers_on_the_extension_s_tables_do_not_fire,
@@ -225,6 +226,24 @@ fn a_loan_that_ends_while_the_call_waits_has_ended(world: &World) {
     mine.run("COMMIT");
     let error = call.wait(SOON).unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42704", "{error}");
+    assert!(!busy.is_finished());
+}
+
+fn a_policy_that_is_narrowed_while_the_call_waits_is_narrower(world: &World) {
+    let stage = Stage::with_loan(world);
+    let mine = again(&stage);
+    mine.run("BEGIN; SELECT FROM t");
+    let call = stage.session.spawn(preempt(
+        r#"{"relations": ["t"], "policy": "p", "timeout": "8s"}"#,
+    ));
+    wait_until("the call waits", SOON, || {
+        call.wait_event().is_some_and(|(kind, _)| kind == "Lock")
+    });
+    let (_victim, busy) = stage.victim("t");
+    stage.store("p", r#"{"preempt": ["backup"]}"#);
+    mine.run("COMMIT");
+    let error = call.wait(SOON).unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42501", "{error}");
     assert!(!busy.is_finished());
 }
 
