@@ -8,6 +8,7 @@
 pub mod activity;
 pub mod bounded;
 mod cached;
+mod cancel;
 pub mod capacity;
 pub mod catalog;
 pub mod changes;

@@ -1,6 +1,7 @@
 //! Internal subtransactions around what waits for locks: what was locked in one goes with it, unless
 //! it is kept.
 
+use super::cancel::Watch;
 use super::compat::unbound;
 use super::settings;
 use pgrx::pg_sys;
@@ -104,6 +105,8 @@ pub(super) fn kept_if_room(work: impl FnOnce() -> bool, lacks_room: Option<&Atom
     // memory context and resource owner are put back on both ways out, and the settings' own nest
     // level is closed before the subtransaction is (on abort, by it).
     unsafe {
+        let cancels = Watch::from_now();
+        check_for_interrupts!();
         let had_statement_timeout = unbound::is_statement_timeout_active();
         let inner = Inner::begin();
         let _caught = ErrorsAreCaught::from_now();
@@ -142,10 +145,9 @@ pub(super) fn kept_if_room(work: impl FnOnce() -> bool, lacks_room: Option<&Atom
         } else {
             inner.roll_back();
             // Where both were due at once, ProcessInterrupts() has told of the lock alone, and the
-            // other would never come again. A cancel by somebody (SIGINT) that arrives in the very
-            // microseconds in which the lock's limit runs out is lost in the same way, and the work
-            // goes on: core keeps one flag for a cancel and for both limits (QueryCancelPending),
-            // so that nothing is left to tell it by. Whoever has cancelled in vain does so again.
+            // other would never come again: somebody's cancel, or the statement's own limit.
+            cancels.bring_back();
+            check_for_interrupts!();
             if had_statement_timeout && !unbound::is_statement_timeout_active() {
                 // Unless it has run out since, and tells of itself: once is enough.
                 check_for_interrupts!();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pg_test::{Cluster, Database, Running, Session, SessionOptions, wait_until};
 
 use super::autovacuum::{needy_table, server, worker_now, worker_on};
@@ -20,6 +22,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         each_interrupt_ends_a_wait_for_a_transaction_at_once,
         each_interrupt_ends_a_wait_on_the_latch_at_once,
         each_interrupt_ends_a_wait_for_a_catalog_at_once,
+        a_cancel_that_comes_with_the_end_of_a_slice_of_waiting_is_heard,
     ]
 }
 
@@ -171,4 +174,57 @@ fn was_told_why(trail: &Trail<'_>) {
     let told = "FATAL:  terminating connection due to administrator command";
     assert_eq!(text.matches(told).count(), 1, "{text}");
     assert!(!text.contains("was terminated by signal"), "{text}");
+}
+
+/// A process that is stopped, and goes on at the end.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: i32) -> Stopped {
+        kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+        Stopped(Pid::from_raw(pid))
+    }
+
+    /// Whether that signal has been sent to it meanwhile.
+    fn is_sent(&self, signal: Signal) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+        let pending = u64::from_str_radix(pending.unwrap().trim(), 16).unwrap();
+        pending & (1 << (signal as u32 - 1)) != 0
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+/// As where the processor is busy with others: the process runs again once both have come.
+fn a_cancel_that_comes_with_the_end_of_a_slice_of_waiting_is_heard(world: &World) {
+    let database = world.database();
+    database
+        .session("admin")
+        .run("CREATE TABLE t (i int); CREATE TABLE u (i int)");
+    let application = database.session("application");
+    application.run("BEGIN; SELECT FROM t");
+    for _ in 0..10 {
+        let migration = database.session("migration");
+        let call = migration.spawn(preempt(r#"{"relations": ["t"], "timeout": "10s"}"#));
+        wait_until("the call waits", SOON, || {
+            call.wait_event()
+                .is_some_and(|(kind, event)| kind == "Lock" && event == "virtualxid")
+        });
+        let stopped = Stopped::new(migration.pid());
+        wait_until("its slice is over", SOON, || {
+            stopped.is_sent(Signal::SIGALRM)
+        });
+        kill(Pid::from_raw(migration.pid()), Signal::SIGINT).unwrap();
+        drop(stopped);
+        let start = Instant::now();
+        let error = call.wait(SOON).unwrap_err();
+        assert_eq!(error.code().map(|c| c.code()), Some("57014"), "{error}");
+        let took = start.elapsed();
+        assert!(took < pg_test::slow(AT_ONCE), "{took:?}");
+    }
 }
