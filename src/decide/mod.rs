@@ -222,7 +222,8 @@ impl Decision {
 /// bound it.
 pub fn decide(own: View<'_>, bounds: Vec<View<'_>>, call: Call) -> Decision {
     let own = Judged::of(own);
-    let bounds: Vec<Judged<'_>> = bounds.into_iter().map(Judged::of).collect();
+    let bounds = bounds.into_iter().map(Judged::of);
+    let bounds: Vec<Judged<'_>> = bounds.map(|bound| bound.leaving(&own.stances)).collect();
     let Judged {
         policy, standings, ..
     } = &own;
@@ -291,6 +292,17 @@ impl<'a> Judged<'a> {
             standings,
             look_again,
         }
+    }
+
+    /// The same where nobody is preempted whom the call's own policy leaves. Otherwise a policy that would preempt more
+    /// would hold back the call where that helps somebody on: to such a policy who holds that one up is in nobody's way.
+    fn leaving(mut self, own: &[Stance]) -> Judged<'a> {
+        for (stance, own) in self.stances.iter_mut().zip(own) {
+            if matches!(stance, Stance::Preempt(_)) && !matches!(own, Stance::Preempt(_)) {
+                *stance = *own;
+            }
+        }
+        self
     }
 
     /// What it would do by itself.

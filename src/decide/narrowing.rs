@@ -187,9 +187,14 @@ proptest! {
     ) {
         let bounded = situation.bounded(&own, &[&stored, &ceiling]);
         let acts = victims(&bounded);
-        for bound in [&stored, &ceiling] {
-            let alone = situation.alone(bound);
-            prop_assert!(are_within(acts, victims(&alone)), "{bounded:?}\n{alone:?}");
+        let alone = situation.alone(&stored);
+        prop_assert!(are_within(acts, victims(&alone)), "{bounded:?}\n{alone:?}");
+        // What the call leaves the ceiling would perhaps preempt instead.
+        for (i, act) in acts {
+            let (member, _) = &situation.crowd[*i];
+            let is_named = is_preemptable(member, &ceiling, bounded.stances[*i]);
+            prop_assert!(is_named, "{member:?}");
+            prop_assert!(ceiling.signal != Signal::Cancel || *act != Act::Terminate);
         }
         for (i, _) in acts {
             let (member, _) = &situation.crowd[*i];

@@ -14,6 +14,7 @@ use crate::world::{World, scenarios};
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     scenarios![
         world;
+        one_that_allows_more_holds_nobody_back,
         it_bounds_every_call_of_every_role,
         a_call_that_asks_for_more_is_bounded_and_told_so,
         it_is_held_against_the_full_truth,
@@ -229,4 +230,27 @@ fn only_superusers_set_change_and_drop_it(world: &World) {
     stage.admin.run("SELECT lockguard.set_ceiling(NULL)");
     ceiling(None);
     session.run("SELECT lockguard.drop_policy('other')");
+}
+
+/// A session that the call helps on, and that the ceiling would let be preempted, keeps nobody from being preempted.
+fn one_that_allows_more_holds_nobody_back(world: &World) {
+    let stage = Stage::new(world);
+    for has_ceiling in [false, true] {
+        if has_ceiling {
+            set(
+                &stage,
+                r#"{"preempt": [{"application_name": "victim"}, {"application_name": "helped"}]}"#,
+            );
+        }
+        let (_victim, busy) = stage.victim("others");
+        let helped = stage.database.session("helped");
+        helped.run("BEGIN; SELECT FROM t");
+        let waits = helped.spawn("LOCK TABLE others; COMMIT");
+        waits.wait_until_queued();
+        stage.admin.run(&preempt(
+            r#"{"relations": ["t"], "preempt": [{"application_name": "victim"}], "timeout": "3s"}"#,
+        ));
+        assert!(busy.wait(SOON).is_err());
+        waits.rows(SOON);
+    }
 }
