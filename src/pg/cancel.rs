@@ -5,7 +5,7 @@
 use pgrx::pg_sys;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Somebody has sent SIGINT since the watch began.
+/// Another process has sent SIGINT since the watch began.
 static HAS_COME: AtomicBool = AtomicBool::new(false);
 /// The server's own handler.
 static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -16,20 +16,34 @@ pub(super) struct Watch {
 }
 
 /// In place of the server's handler, which it calls. Async-signal-safe: it stores a flag.
-extern "C" fn keep_in_mind(signal: libc::c_int) {
-    HAS_COME.store(true, Ordering::Relaxed);
-    let handler = SERVERS.load(Ordering::Relaxed);
-    // SAFETY: the address of the handler that was there, which takes the signal's number; never 0 or 1, for then
-    // this one is not installed.
-    let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(handler) };
-    handler(signal);
+///
+/// # Safety
+/// Called by the system, with what `SA_SIGINFO` promises.
+unsafe extern "C" fn keep_in_mind(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    _: *mut libc::c_void,
+) {
+    // SAFETY: as promised. The address is that of the handler that was there, which takes the signal's number; never 0
+    // or 1, for then this one is not installed.
+    unsafe {
+        // The limits of waits have the process send it to itself (`LockTimeoutHandler` in `postinit.c`).
+        if (*info).si_pid() != libc::getpid() {
+            HAS_COME.store(true, Ordering::Relaxed);
+        }
+        let handler = SERVERS.load(Ordering::Relaxed);
+        let handler: extern "C" fn(libc::c_int) = std::mem::transmute(handler);
+        handler(signal);
+    }
 }
 
 impl Watch {
     pub(super) fn from_now() -> Watch {
-        let ours = keep_in_mind as extern "C" fn(libc::c_int) as usize;
-        // SAFETY: plain structures. The new action differs from the server's in its handler alone, and that calls the
-        // server's.
+        let ours = keep_in_mind
+            as unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void)
+            as usize;
+        // SAFETY: plain structures. The new action differs from the server's in its handler alone, which calls the
+        // server's, and in what that is told.
         let servers = unsafe {
             let mut servers: libc::sigaction = std::mem::zeroed();
             let is_known = libc::sigaction(libc::SIGINT, std::ptr::null(), &mut servers) == 0;
@@ -42,6 +56,7 @@ impl Watch {
             HAS_COME.store(false, Ordering::Relaxed);
             let mut action = servers;
             action.sa_sigaction = ours;
+            action.sa_flags |= libc::SA_SIGINFO;
             libc::sigaction(libc::SIGINT, &action, std::ptr::null_mut());
             servers
         };
