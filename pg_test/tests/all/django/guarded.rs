@@ -58,6 +58,12 @@ fn every_operation_goes_through_behind_a_backup_and_the_application_hardly_notic
     all.insert(2, HARMLESS);
     for migration in all {
         let backup = Backup::start(&shop.database, 200_000);
+        // What Django costs the application that locks nothing, on the processors that they share.
+        let traffic = Traffic::start(&shop.database, 4, PAGE);
+        process::run(shop.manage(&["showmigrations"]))
+            .unwrap()
+            .expect_success();
+        let usual = traffic.end().worst;
         let traffic = Traffic::start(&shop.database, 4, PAGE);
         let start = Instant::now();
         let mut migrate = shop.manage(&["migrate", "catalogue", migration]);
@@ -66,16 +72,18 @@ fn every_operation_goes_through_behind_a_backup_and_the_application_hardly_notic
         let took = start.elapsed();
         let felt = traffic.end();
         println!(
-            "{migration}: {} ms in all, {} statements of the application, the slowest {} ms",
+            "{migration}: {} ms in all, {} statements of the application, the slowest {} ms (without it {} ms)",
             took.as_millis(),
             felt.statements,
-            felt.worst.as_millis()
+            felt.worst.as_millis(),
+            usual.as_millis()
         );
         let migrated = migrated.expect_success();
         assert_eq!(felt.failures, 0, "{migration}");
+        // In the queue, and then for the row of the trail with the lock held: for max_stall at most each.
         assert!(
-            felt.worst < pg_test::slow(MAX_STALL + TOLERANCE),
-            "{migration}: {felt:?}"
+            felt.worst < pg_test::slow(2 * MAX_STALL + TOLERANCE) + usual,
+            "{migration}: {felt:?}, without it {usual:?}"
         );
         assert_eq!(
             backup.end().0.success(),
