@@ -82,15 +82,17 @@ AS $$
 DECLARE
     trigger record;
 BEGIN
-    -- By their functions: names are their owner's to change. The one that warns has nothing to say while the other fires.
+    -- By their functions: names are their owner's to change. The one that warns would read catalogs before the other
+    -- bounds that by the policy's timeout.
     FOR trigger IN
-        SELECT t.evtname
+        SELECT t.evtname, t.evtfoid OPERATOR(pg_catalog.=) 'lockguard.guard'::pg_catalog.regproc::pg_catalog.oid AS guards
         FROM pg_catalog.pg_event_trigger t
         WHERE t.evtevent OPERATOR(pg_catalog.=) 'ddl_command_start'::pg_catalog.name
           AND t.evtfoid OPERATOR(pg_catalog.=) ANY (ARRAY['lockguard.guard'::pg_catalog.regproc::pg_catalog.oid,
                                                           'lockguard.warn_unguarded'::pg_catalog.regproc::pg_catalog.oid])
     LOOP
-        EXECUTE pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE ALWAYS', trigger.evtname);
+        EXECUTE pg_catalog.format('ALTER EVENT TRIGGER %I %s', trigger.evtname,
+            CASE WHEN trigger.guards THEN 'ENABLE ALWAYS' ELSE 'DISABLE' END);
     END LOOP;
     -- Where the library cannot be loaded this fails, instead of all DDL from now on.
     PERFORM lockguard.locks_of('');
@@ -212,4 +214,4 @@ CREATE EVENT TRIGGER lockguard_unguarded ON ddl_command_start
 ALTER EVENT TRIGGER lockguard_unguarded ENABLE ALWAYS;
 
 COMMENT ON EVENT TRIGGER lockguard_unguarded IS
-    'Tells a session that has set lockguard.policy that guard mode is not enabled in this database, or that its event trigger is off. Silent where that fires.';
+    'Tells a session that has set lockguard.policy that guard mode is not enabled in this database. Off where it is.';
